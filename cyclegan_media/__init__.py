@@ -1,0 +1,1 @@
+"""Video and audio domain transfer from unpaired examples."""
