@@ -57,15 +57,38 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
 
-    @property
-    def multiple(self) -> int:
-        """The caller pads height and width (or frames) to a multiple of this."""
-        return 1
+    multiple: int = 1
+    """The caller pads height and width (or frames) to a multiple of this."""
 
-    @property
-    def minimum(self) -> int:
-        """The smallest height and width (or number of frames) accepted, after padding."""
-        return self.multiple
+    minimum: int = 1
+    """The smallest height and width (or number of frames) accepted, in training mode too."""
+
+    def check_input(self, x: torch.Tensor) -> None:
+        """Refuse, in one sentence, a batch that this network cannot take.
+
+        Raises:
+            UserError: the number of dimensions, of channels (or coefficients, where the
+                configuration states them) or a size is wrong.
+        """
+        image = self.modality == "image"
+        axes, field = ("height, width", "channels") if image else ("frames", "coefficients")
+        wanted = getattr(self.config, field, None)
+        if x.dim() != (4 if image else 3) or wanted not in (None, x.shape[1]):
+            raise UserError(
+                f"backbone {self.name!r}: needs a batch shaped (batch, {wanted or field}, {axes}),"
+                f" not {tuple(x.shape)}"
+            )
+        sizes = x.shape[2:]
+        if any(size < self.minimum for size in sizes):
+            raise UserError(
+                f"backbone {self.name!r}: needs {axes} of at least {self.minimum}, not"
+                f" {' × '.join(map(str, sizes))}; pad the input or use larger crops"
+            )
+        if any(size % self.multiple for size in sizes):
+            raise UserError(
+                f"backbone {self.name!r}: needs {axes} in multiples of {self.multiple}, not"
+                f" {' × '.join(map(str, sizes))}; pad the input and crop the output"
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -120,7 +143,9 @@ def backbone_class(name: str) -> type[Backbone]:
         try:
             cls = point.load()
         except Exception as error:
-            raise UserError(f"backbone {name!r} ({point.value}) cannot be imported: {error}") from error
+            raise UserError(
+                f"backbone {name!r} ({point.value}) cannot be imported: {error}"
+            ) from error
         if not (isinstance(cls, type) and issubclass(cls, Backbone)):
             raise UserError(f"backbone {name!r} ({point.value}) is not a Backbone class")
         return register(name)(cls)
