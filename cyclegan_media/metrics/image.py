@@ -65,9 +65,8 @@ def ssim(images: Tensor, truth: Tensor) -> float:
 def sliced_wasserstein(images_a: Tensor, images_b: Tensor, seed: int = 0) -> float:
     """Distance between two unpaired *sets* of pictures, without weights of any network.
 
-    The mean over the levels of :func:`sliced_wasserstein_levels`, which see. 0 for equal sets;
-    a few hundredths for two samples of one domain; 1 is about one standard deviation of the
-    pictures' own patches.
+    The mean over the levels of :func:`sliced_wasserstein_levels`, which see. 0 for equal sets and
+    above it for two samples of one domain (the noise of sampling), so compare it with that.
     """
     levels = sliced_wasserstein_levels(images_a, images_b, seed)
     return sum(levels.values()) / len(levels)
