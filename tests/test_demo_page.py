@@ -223,6 +223,10 @@ def test_files_that_browsers_do_not_play_are_refused(material: Path, tmp_path: P
     section = replace(voice(material), exhibits=[Exhibit("e", tmp_path / "broken.wav", Path())])
     with pytest.raises(UserError, match="no sound that can be read"):
         build_page(tmp_path / "p.html", "t", None, section, RUN)
+    soundfile.write(tmp_path / "click.wav", np.zeros(100), 16000)
+    section = replace(voice(material), exhibits=[Exhibit("e", tmp_path / "click.wav", Path())])
+    with pytest.raises(UserError, match=r"click.wav: is shorter than 32 ms"):
+        build_page(tmp_path / "p.html", "t", None, section, RUN)
     assert not (tmp_path / "p.html").exists()
 
 

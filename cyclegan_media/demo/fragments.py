@@ -66,6 +66,8 @@ def recording(file: Path, name: str) -> str:
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{file}: holds no sound that can be read") from error
     mono = samples.mean(1)
+    if len(mono) < 0.032 * rate:
+        raise UserError(f"{file}: is shorter than 32 ms, too short for a spectrogram")
     image = themed_image(
         spectrogram_png(mono, rate), spectrogram_png(mono, rate, dark=True), f"Spectrogram: {name}"
     )
