@@ -1,0 +1,191 @@
+"""Many recordings analysed at once, over all cores, with a cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_media.errors import CycleganMediaError, RunError, UserError, from_os_error
+from cyclegan_media.files import atomic_file
+from cyclegan_media.speech.analysis import AnalysisConfig, Features, analyse
+
+FORMAT_VERSION = 1
+"""Of cache entries: raised whenever the same settings would give other values."""
+
+Read = Callable[[Path, int], NDArray[np.floating[Any]]]
+"""Reads a file as samples ``(n,)`` in −1…1 at a sample rate in Hz; a module's function, since it
+is sent to other processes."""
+
+_FILES_PER_PROCESS = 8
+"""Starting a process takes about as long as analysing this many sentences."""
+
+Progress = Callable[[int, int], None]
+"""Told how many recordings are done, and of how many."""
+
+
+def cache_folder() -> Path:
+    """``$CYCLEGAN_MEDIA_CACHE``, else ``cyclegan_media`` in the user's cache folder."""
+    chosen = os.environ.get("CYCLEGAN_MEDIA_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cyclegan_media"
+
+
+def analyse_corpus(
+    paths: Sequence[str | os.PathLike[str]],
+    config: AnalysisConfig | None = None,
+    *,
+    read: Read,
+    aperiodicity: bool = False,
+    cache: Path | bool | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Features]:
+    """Analyse recordings; equal content and settings are analysed only once, ever.
+
+    Args:
+        paths: files that ``read`` can read.
+        read: how; see :data:`Read`.
+        aperiodicity: find it too (needed for synthesis; large).
+        cache: a folder; ``None`` or ``True`` for :func:`cache_folder`, ``False`` for no cache.
+        workers: processes; ``None`` for all cores. With one, no process is started.
+        progress: called in this process after each recording.
+
+    Returns:
+        The features, in the order of ``paths``.
+
+    Raises:
+        UserError: a file is missing or cannot be read; names it.
+        RunError: a process was killed (for want of memory, most often).
+    """
+    config = config or AnalysisConfig()
+    folder = cache_folder() if cache is None or cache is True else cache
+    results: dict[int, Features] = {}
+    jobs: dict[int, _Job] = {}
+    for index, path in enumerate(map(Path, paths)):
+        entry = None
+        if folder:
+            entry = folder / "speech" / f"{_key(path, config, aperiodicity)}.npz"
+        cached = _load(entry)
+        if cached is None:
+            jobs[index] = _Job(path, config, read, aperiodicity, entry)
+            continue
+        results[index] = cached
+        if progress is not None:
+            progress(len(results), len(paths))
+    workers = min(workers or _cores(), -(-len(jobs) // _FILES_PER_PROCESS))
+    for index, features in _in_turn(jobs) if workers <= 1 else _in_processes(jobs, workers):
+        results[index] = features
+        if progress is not None:
+            progress(len(results), len(paths))
+    return [results[index] for index in range(len(paths))]
+
+
+class _Job(NamedTuple):
+    path: Path
+    config: AnalysisConfig
+    read: Read
+    aperiodicity: bool
+    entry: Path | None
+
+    def run(self) -> Features:
+        samples = self.read(self.path, self.config.sample_rate)
+        try:
+            features = analyse(samples, self.config, aperiodicity=self.aperiodicity)
+        except CycleganMediaError as error:
+            raise type(error)(f"{self.path}: {error}") from error
+        if self.entry is not None:
+            _store(self.entry, features)
+        return features
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_turn(jobs: dict[int, _Job]) -> Iterator[tuple[int, Features]]:
+    for index, job in jobs.items():
+        yield index, job.run()
+
+
+def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Features]]:
+    # Started afresh rather than forked: a fork of a process with threads may deadlock.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        futures = {pool.submit(job.run): index for index, job in jobs.items()}
+        for future in as_completed(futures):
+            index = futures[future]
+            try:
+                yield index, future.result()
+            except BrokenProcessPool as error:
+                raise RunError(
+                    f"{jobs[index].path}: an analysing process ended early (out of memory, or the"
+                    " calling script lacks its __main__ guard); use fewer workers"
+                ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _key(path: Path, config: AnalysisConfig, aperiodicity: bool) -> str:
+    digest = hashlib.blake2b(digest_size=20)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise from_os_error(error, path, "reading it") from error
+    # The constant in effect, not null, since the rule that null stands for may change.
+    settings = config.model_copy(update={"alpha": config.warping}).model_dump_json()
+    digest.update(f"\0{FORMAT_VERSION}\0{settings}\0{aperiodicity}".encode())
+    return digest.hexdigest()
+
+
+def _store(entry: Path, features: Features) -> None:
+    arrays = {name: value for name, value in vars(features).items() if value is not None}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        with atomic_file(entry, overwrite=True) as partial:
+            partial.write_bytes(buffer.getvalue())
+    except CycleganMediaError:
+        return  # a cache that cannot be written only costs time
+
+
+def _load(entry: Path | None) -> Features | None:
+    """The entry, or ``None`` where it is absent or damaged."""
+    if entry is None:
+        return None
+    try:
+        with np.load(entry, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return _sound(Features(**{**arrays, "samples": int(arrays["samples"])}))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _sound(features: Features) -> Features:
+    for name, value in vars(features).items():
+        if isinstance(value, np.ndarray) and (
+            value.dtype != np.float32 or not np.isfinite(value).all()
+        ):
+            raise ValueError(name)
+    if not features.mel_cepstrum.shape[1:] == features.f0.shape == features.energy.shape:
+        raise ValueError("frames")
+    return features
