@@ -16,12 +16,12 @@ from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 
 
 class PatchGANConfig(BackboneConfig):
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=4096)
     """Channels after the first layer; doubled per layer up to eight times."""
-    layers: int = Field(3, ge=1)
+    layers: int = Field(3, ge=1, le=8)
     """Layers of stride 2: patches of 16, 34, 70, 142, 286 pixels for 1, 2, 3, 4, 5."""
     norm: Norm = "instance"
-    channels: int = Field(3, ge=1)
+    channels: int = Field(3, ge=1, le=64)
     """Channels judged: 3, or 6 where a conditional discriminator sees input and output."""
 
 

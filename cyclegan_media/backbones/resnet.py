@@ -17,14 +17,14 @@ from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 
 
 class ResNetConfig(BackboneConfig):
-    width: int = Field(64, ge=1)
+    width: int = Field(64, ge=1, le=4096)
     """Channels after the first layer; the residual blocks have four times as many."""
-    blocks: int = Field(9, ge=1)
+    blocks: int = Field(9, ge=1, le=256)
     """Residual blocks: the paper has 6 at 128 × 128 pixels and 9 from 256 × 256."""
     norm: Norm = "instance"
     dropout: bool = False
     """Dropout (0.5) between the two convolutions of each block."""
-    channels: int = Field(3, ge=1)
+    channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
 
 

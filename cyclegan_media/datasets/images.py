@@ -1,0 +1,152 @@
+"""Random crops of pictures and of video frames."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision.transforms.v2.functional as tvf
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.files import atomic_directory
+from cyclegan_media.media import Image, VideoReader, kind_of, list_media, read_image, write_image
+
+
+class ImageCrops:
+    """Random square crops of a list of pictures.
+
+    Args:
+        paths: pictures (not videos: see :func:`expand_videos`).
+        load_size: the shorter side is scaled to this many pixels first, keeping the aspect
+            (bicubic, antialiased); ``None`` keeps the size. A picture smaller than the crop is
+            scaled up to it in any case.
+        crop_size: side of the crops, in pixels.
+        flip: mirror half of the crops, left to right.
+        cache_bytes: decoded pictures kept in memory, least recently used ones dropped.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        load_size: int | None = 286,
+        crop_size: int = 256,
+        flip: bool = True,
+        cache_bytes: int = 2**30,
+    ) -> None:
+        self.paths = list(paths)
+        self.load_size, self.crop_size, self.flip = load_size, crop_size, flip
+        self._cache: OrderedDict[int, Tensor] = OrderedDict()
+        self._cached_bytes, self._cache_bytes = 0, cache_bytes
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def sample(self, index: int, rng: torch.Generator) -> Tensor:
+        """A crop ``(3, crop_size, crop_size)``, float32 in −1…1; a function of its arguments."""
+        picture = self._picture(index)
+        height, width = picture.shape[1:]
+        top = int(torch.randint(height - self.crop_size + 1, (), generator=rng))
+        left = int(torch.randint(width - self.crop_size + 1, (), generator=rng))
+        crop = picture[:, top : top + self.crop_size, left : left + self.crop_size]
+        if self.flip and torch.rand((), generator=rng).item() < 0.5:
+            crop = crop.flip(2)
+        return crop.float().div(127.5).sub(1)
+
+    def centre(self, index: int) -> Tensor:
+        """The crop in the middle, not mirrored: for previews and validation."""
+        picture = self._picture(index)
+        return tvf.center_crop(picture, [self.crop_size] * 2).float().div(127.5).sub(1)
+
+    def _picture(self, index: int) -> Tensor:
+        cached = self._cache.get(index)
+        if cached is not None:
+            self._cache.move_to_end(index)
+            return cached
+        pixels = read_image(self.paths[index]).pixels
+        picture = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).contiguous()
+        shorter = min(picture.shape[1:])
+        wanted = max(self.load_size or shorter, self.crop_size)
+        if shorter != wanted:
+            size = [max(wanted, round(side * wanted / shorter)) for side in picture.shape[1:]]
+            picture = tvf.resize(picture, size, InterpolationMode.BICUBIC, antialias=True)
+        if picture.nbytes <= self._cache_bytes:
+            self._cache[index] = picture
+            self._cached_bytes += picture.nbytes
+            while self._cached_bytes > self._cache_bytes:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return picture
+
+
+def cache_folder() -> Path:
+    """Where prepared data is kept: ``$CYCLEGAN_MEDIA_CACHE``, else the user's cache folder."""
+    named = os.environ.get("CYCLEGAN_MEDIA_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cyclegan_media"
+
+
+def expand_videos(
+    paths: Sequence[Path],
+    *,
+    frames_per_video: int,
+    load_size: int | None,
+    progress: Callable[[Path], None] | None = None,
+) -> list[Path]:
+    """Replace each video by pictures of its frames, decoded once into the cache folder.
+
+    Args:
+        frames_per_video: at most so many, evenly spaced over the clip.
+        load_size: frames whose shorter side is larger are scaled down to it before they are
+            stored; ``None`` keeps the size.
+    """
+    pictures: list[Path] = []
+    for path in paths:
+        if kind_of(path) == "video":
+            if progress is not None:
+                progress(path)
+            pictures += _frames(path, frames_per_video, load_size)
+        else:
+            pictures.append(path)
+    return pictures
+
+
+def _frames(path: Path, count: int, load_size: int | None) -> list[Path]:
+    state = path.stat()
+    key = f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{count}\0{load_size}\0v1"
+    folder = cache_folder() / "frames" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    if not folder.is_dir():
+        with VideoReader(path) as video:
+            total = sum(1 for _ in video) if video.frame_count is None else video.frame_count
+        wanted = {round((k + 0.5) * total / count - 0.5) for k in range(min(count, total))}
+        if total <= count:
+            wanted = set(range(total))
+        with atomic_directory(folder, overwrite=True) as partial, VideoReader(path) as video:
+            for number, frame in enumerate(video):
+                if number in wanted:
+                    pixels = frame.pixels
+                    if pixels.dtype != np.uint8:
+                        pixels = (pixels // 257).astype(np.uint8)
+                    write_image(partial / f"{number:08d}.png", Image(_shrunk(pixels, load_size)))
+    frames = list_media(folder, "image")
+    if not frames:
+        raise UserError(f"{path}: no frame of this video could be decoded; remove it from the data")
+    return frames
+
+
+def _shrunk(pixels: np.ndarray, load_size: int | None) -> np.ndarray:
+    shorter = min(pixels.shape[:2])
+    if load_size is None or shorter <= load_size:
+        return pixels
+    size = [round(side * load_size / shorter) for side in pixels.shape[:2]]
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    small = tvf.resize(tensor, size, InterpolationMode.BICUBIC, antialias=True)
+    return small.permute(1, 2, 0).numpy()

@@ -1,0 +1,22 @@
+"""Trained models on disk: this project's model folders, and published checkpoints."""
+
+from cyclegan_media.pretrained.folder import (
+    FORMAT_VERSION,
+    Direction,
+    ModelConfig,
+    PretrainedModel,
+    load_model,
+    save_model,
+)
+from cyclegan_media.pretrained.published import convert_published_state, import_published
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Direction",
+    "ModelConfig",
+    "PretrainedModel",
+    "convert_published_state",
+    "import_published",
+    "load_model",
+    "save_model",
+]

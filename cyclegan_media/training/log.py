@@ -1,0 +1,122 @@
+"""What a training leaves to look at: ``metrics.csv``, ``validation.csv`` and TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cyclegan_media.files import atomic_file
+
+logger = logging.getLogger("cyclegan_media")
+
+
+class Table:
+    """A CSV file with a row per logged step. New columns may appear; the file is then rewritten.
+
+    Args:
+        path: appended to where it exists, after dropping the rows beyond ``steps``, which a
+            resumed run will make again.
+    """
+
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path = path
+        self._columns: list[str] = ["step"]
+        rows: list[dict[str, str]] = []
+        if path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self._columns = list(reader.fieldnames or self._columns)
+                # The last line of a killed run may be cut short.
+                rows = [row for row in reader if (row["step"] or "").isdigit()]
+                rows = [row for row in rows if int(row["step"]) <= steps]
+        self._rewrite(rows)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        with atomic_file(self.path, overwrite=True) as partial:
+            with open(partial, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._columns)
+                writer.writeheader()
+                writer.writerows(rows)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        new = [name for name in values if name not in self._columns]
+        if new:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            self._columns += new
+            self._rewrite(rows)
+        row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+
+class Log:
+    """Scalars and previews of one run. Only the process of rank 0 has one."""
+
+    def __init__(self, run: Path, steps: int) -> None:
+        self._metrics = Table(run / "metrics.csv", steps)
+        self._validation = Table(run / "validation.csv", steps)
+        self._board = _tensorboard(run / "tensorboard", steps)
+
+    def losses(self, step: int, values: Mapping[str, float]) -> None:
+        self._metrics.add(step, values)
+        self._scalars("loss", step, values)
+
+    def validation(self, step: int, values: Mapping[str, float]) -> None:
+        self._validation.add(step, values)
+        self._scalars("validation", step, values)
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """``pixels``: uint8 ``(height, width, 3)``."""
+        if self._board is not None:
+            self._board.add_image(name, pixels, step, dataformats="HWC")
+
+    def sound(self, step: int, name: str, samples: np.ndarray, sample_rate: int) -> None:
+        """``samples``: float ``(samples,)`` in −1…1."""
+        if self._board is not None:
+            self._board.add_audio(name, samples[None], step, sample_rate=sample_rate)
+
+    def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, step)
+            self._board.flush()
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _tensorboard(folder: Path, steps: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        logger.info("no TensorBoard log: install cyclegan-media[tensorboard] to have one")
+        return None
+    return SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+
+
+class Meter:
+    """Means of the losses since the last reading, summed on the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, float]:
+        """The means, in order of first appearance; starts anew."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
