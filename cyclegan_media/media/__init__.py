@@ -1,0 +1,46 @@
+"""Files ↔ arrays and tensors: pictures, videos and recordings.
+
+Names are imported when they are first used, so that looking at a picture loads neither torch
+nor FFmpeg.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cyclegan_media.media.kinds import Kind, kind_of, list_media
+
+if TYPE_CHECKING:
+    from cyclegan_media.media.audio import Audio, read_audio, write_audio
+    from cyclegan_media.media.image import Image, read_image, write_image
+    from cyclegan_media.media.video import VideoReader
+
+_HOME = {
+    "Audio": "audio",
+    "read_audio": "audio",
+    "write_audio": "audio",
+    "Image": "image",
+    "read_image": "image",
+    "write_image": "image",
+    "VideoReader": "video",
+}
+
+__all__ = [
+    "Audio",
+    "Image",
+    "Kind",
+    "VideoReader",
+    "kind_of",
+    "list_media",
+    "read_audio",
+    "read_image",
+    "write_audio",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
