@@ -22,7 +22,7 @@ install: .venv/.installed
 	on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }
 	@echo "Making .venv and installing into it: a few minutes, once."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on \
+	$(BIN)/python -m pip install --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
