@@ -28,6 +28,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from cyclegan_media.backbones.layers import block_outputs
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 
 
@@ -174,3 +175,7 @@ class GatedCNNDiscriminator(Backbone):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.check_input(x)
         return self.layers(x.unsqueeze(1))
+
+    def features(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        self.check_input(x)
+        return [block_outputs(self.layers, x.unsqueeze(1))]

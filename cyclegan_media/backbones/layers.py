@@ -1,9 +1,10 @@
-"""The one layer choice that the image backbones share: which normalisation."""
+"""What several backbones share: the choice of normalisation, and features of a sequence."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import nn
 
 Norm = Literal["instance", "batch"]
@@ -23,3 +24,16 @@ def norm_layer(kind: Norm, channels: int) -> nn.Module:
 def has_bias(kind: Norm) -> bool:
     """Whether a convolution before this normalisation has a bias (batch norm brings its own)."""
     return kind == "instance"
+
+
+def block_outputs(layers: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """The output of each block of a sequence, a block ending with its activation; then the last.
+
+    A discriminator that is one sequence gives its ``features`` by this.
+    """
+    outputs = []
+    for layer in layers.children():
+        x = layer(x)
+        if isinstance(layer, nn.LeakyReLU | nn.GLU | nn.SiLU):
+            outputs.append(x)
+    return [*outputs, x]

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from cyclegan_media.backbones.layers import Norm, has_bias, norm_layer
+from cyclegan_media.backbones.layers import Norm, block_outputs, has_bias, norm_layer
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 
 
@@ -59,3 +59,7 @@ class PatchGAN(Backbone):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.check_input(x)
         return self.layers(x)
+
+    def features(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        self.check_input(x)
+        return [block_outputs(self.layers, x)]

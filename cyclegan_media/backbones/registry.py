@@ -5,8 +5,8 @@ A backbone is a module class with a typed configuration:
     @register("my_generator")
     class MyGenerator(Backbone):
         Config = MyConfig           # a BackboneConfig: typed, unknown keys refused
-        modality = "image"          # or "voice"
-        role = "generator"          # or "discriminator"
+        modality = "image"          # or "voice", or "any"
+        role = "generator"          # or another Role
 
         def __init__(self, config: MyConfig) -> None: ...
 
@@ -17,7 +17,7 @@ recipe or a model folder names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
@@ -31,7 +31,14 @@ from cyclegan_media.errors import UserError
 ENTRY_POINT_GROUP = "cyclegan_media.backbones"
 
 Modality = Literal["image", "voice"]
-Role = Literal["generator", "discriminator"]
+Role = Literal[
+    "generator",  # a batch of one domain → the same shape
+    "discriminator",  # a batch → raw scores
+    "encoder",  # an example of each domain → a latent code
+    "latent_discriminator",  # a latent code → raw scores
+    "predictor",  # past frames → the next frame
+    "projection",  # features of a generator → unit vectors, for contrastive losses
+]
 
 
 class BackboneConfig(BaseModel):
@@ -44,14 +51,25 @@ class Backbone(nn.Module):
     """Base of every network a recipe can name.
 
     A generator maps a batch to a batch of the same shape, a discriminator maps a batch to raw
-    scores (no sigmoid) of any shape with the batch first. Image batches are
-    ``(batch, 3, height, width)`` in −1…1, spectra are ``(batch, coefficients, frames)``.
+    scores (no sigmoid) of any shape with the batch first, or to a list of such tensors, one per
+    scale, the full scale first. Image batches are ``(batch, 3, height, width)`` in −1…1, spectra
+    are ``(batch, coefficients, frames)``.
+
+    Some generators take a second argument, and say so by ``latent`` or ``masked``. It may be left
+    out, so each of them is an ordinary generator, too.
     """
 
     Config: ClassVar[type[BackboneConfig]]
-    modality: ClassVar[Modality]
+    modality: ClassVar[Modality | Literal["any"]]
     role: ClassVar[Role]
     name: ClassVar[str]
+
+    masked: ClassVar[bool] = False
+    """Whether ``forward(x, mask)`` takes a mask that broadcasts to x: 1 known, 0 to fill in."""
+
+    latent: int = 0
+    """Length of the latent code that ``forward(x, z)`` takes, z ~ N(0, 1) shaped
+    ``(batch, latent)``; 0 where there is none. Without z, a generator takes the prior's mean."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -68,11 +86,12 @@ class Backbone(nn.Module):
 
         Raises:
             UserError: the number of dimensions, of channels (or coefficients, where the
-                configuration states them) or a size is wrong.
+                configuration states them; ``input_channels`` if they differ from the output's)
+                or a size is wrong.
         """
         image = self.modality == "image"
         axes, field = ("height, width", "channels") if image else ("frames", "coefficients")
-        wanted = getattr(self.config, field, None)
+        wanted = getattr(self.config, "input_channels", getattr(self.config, field, None))
         if x.dim() != (4 if image else 3) or wanted not in (None, x.shape[1]):
             raise UserError(
                 f"backbone {self.name!r}: needs a batch shaped (batch, {wanted or field}, {axes}),"
@@ -90,8 +109,31 @@ class Backbone(nn.Module):
                 f" {' × '.join(map(str, sizes))}; pad the input and crop the output"
             )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+    def features(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        """What a discriminator computes on its way to the scores of ``x``.
+
+        Returns:
+            Per scale, the full scale first (a single one in most discriminators), the output of
+            each layer block after its activation, in order; the last are the raw scores.
+
+        Raises:
+            UserError: this backbone gives no features.
+        """
+        raise UserError(f"backbone {self.name!r}: gives no features of its layers; choose another")
+
+    def encode_features(self, x: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
+        """What a generator computes on its way to the translation of ``x``, for PatchNCE.
+
+        Args:
+            layers: numbers of the layers, counted from 0 as in the published implementation.
+
+        Returns:
+            The output of each of ``layers``, in their order; nothing beyond is computed.
+
+        Raises:
+            UserError: no such layer, or this backbone gives none.
+        """
+        raise UserError(f"backbone {self.name!r}: gives no features of its layers; choose another")
 
 
 _BUILT_IN = {
@@ -102,6 +144,18 @@ _BUILT_IN = {
     "pixelgan": "cyclegan_media.backbones.pixelgan",
     "gated_cnn": "cyclegan_media.backbones.gated_cnn",
     "gated_cnn_discriminator": "cyclegan_media.backbones.gated_cnn",
+    "vc2": "cyclegan_media.backbones.vc2",
+    "vc2_discriminator": "cyclegan_media.backbones.vc2",
+    "mask_vc": "cyclegan_media.backbones.mask_vc",
+    "mask_vc_discriminator": "cyclegan_media.backbones.mask_vc",
+    "pix2pixhd_global": "cyclegan_media.backbones.pix2pixhd",
+    "pix2pixhd_enhancer": "cyclegan_media.backbones.pix2pixhd",
+    "multiscale_patchgan": "cyclegan_media.backbones.multiscale",
+    "cin_resnet": "cyclegan_media.backbones.augmented",
+    "latent_encoder": "cyclegan_media.backbones.augmented",
+    "latent_discriminator": "cyclegan_media.backbones.augmented",
+    "predictor": "cyclegan_media.backbones.predictor",
+    "projection": "cyclegan_media.backbones.projection",
 }
 _registered: dict[str, type[Backbone]] = {}
 
@@ -164,7 +218,7 @@ def parse_config(
     Args:
         spec: for instance ``{"name": "resnet", "blocks": 9, "width": 64}``.
         where: the path of ``spec`` in its file, for messages (``model.generator``).
-        modality, role: what the backbone must be, if given.
+        modality, role: what the backbone must be, if given; a backbone for "any" modality fits.
 
     Raises:
         UserError: unknown name or key, wrong type, wrong modality or role.
@@ -175,7 +229,7 @@ def parse_config(
         raise UserError(f"{where}: needs a 'name', one of: {', '.join(available())}")
     cls = backbone_class(name)
     for wanted, got in ((modality, cls.modality), (role, cls.role)):
-        if wanted is not None and wanted != got:
+        if wanted is not None and got not in (wanted, "any"):
             raise UserError(f"{where}.name: {name!r} is for {got}, but {wanted} is needed here")
     try:
         config = cls.Config.model_validate(keys)

@@ -8,12 +8,15 @@ Johnson, Alahi, Fei-Fei, ECCV 2016. In the paper's notation with 9 blocks and wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field
 from torch import nn
 
 from cyclegan_media.backbones.layers import Norm, has_bias, norm_layer
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
+from cyclegan_media.errors import UserError
 
 
 class ResNetConfig(BackboneConfig):
@@ -76,6 +79,29 @@ class ResNetGenerator(Backbone):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.check_input(x)
         return self.decoder(self.residual(self.encoder(x)))
+
+    def encode_features(self, x: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
+        """See :meth:`Backbone.encode_features`; layers are numbered as in the release.
+
+        0 is the padded picture, 4 and 7 are the convolutions that halve the size, the residual
+        blocks start at 10. Park 2020 (arXiv 2007.15651, appendix) take the pixels, both
+        halvings and the first and fifth block: 0, 4, 7, 10, 14. (The published 0, 4, 8, 12, 16
+        count the same places in a generator with two more layers for anti-aliasing.)
+        """
+        self.check_input(x)
+        sequence = [*self.encoder, *self.residual, *self.decoder]
+        if not layers or min(layers) < 0 or max(layers) >= len(sequence):
+            raise UserError(
+                f"backbone {self.name!r}: has layers 0 to {len(sequence) - 1}, not {list(layers)}"
+            )
+        outputs: dict[int, torch.Tensor] = {}
+        for i, layer in enumerate(sequence[: max(layers) + 1]):
+            if getattr(layer, "inplace", False) and i - 1 in outputs:
+                x = x.clone()  # this layer works in place, on what is an output
+            x = layer(x)
+            if i in layers:
+                outputs[i] = x
+        return [outputs[i] for i in layers]
 
 
 class ResidualBlock(nn.Module):

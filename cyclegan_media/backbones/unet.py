@@ -8,6 +8,7 @@ CVPR 2017, arXiv 1611.07004, appendix 6.1.1. With width 64 the encoder is
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -15,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cyclegan_media.backbones.layers import Norm, has_bias, norm_layer
-from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
+from cyclegan_media.backbones.registry import Backbone, BackboneConfig, Role, register
 
 
 class UNetConfig(BackboneConfig):
@@ -29,6 +30,10 @@ class UNetConfig(BackboneConfig):
     channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
 
+    @property
+    def input_channels(self) -> int:
+        return self.channels
+
 
 @register("unet")
 class UNetGenerator(Backbone):
@@ -38,9 +43,9 @@ class UNetGenerator(Backbone):
     is not normalised, so this holds in training mode and with batch 1, too.
     """
 
-    Config = UNetConfig
+    Config: ClassVar[type[BackboneConfig]] = UNetConfig
     modality = "image"
-    role = "generator"
+    role: ClassVar[Role] = "generator"
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
@@ -53,9 +58,10 @@ class UNetGenerator(Backbone):
         for i in range(depth):
             outermost, innermost = i == 0, i == depth - 1
             inner = widths[i]
+            above = config.input_channels if outermost else widths[i - 1]
             outer = config.channels if outermost else widths[i - 1]
             down: OrderedDict[str, nn.Module] = OrderedDict()
-            down["conv"] = nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias)
+            down["conv"] = nn.Conv2d(above, inner, 4, stride=2, padding=1, bias=bias)
             if not (outermost or innermost):
                 down["norm"] = norm_layer(config.norm, inner)
             up: OrderedDict[str, nn.Module] = OrderedDict()
