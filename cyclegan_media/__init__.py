@@ -1,1 +1,51 @@
-"""Video and audio domain transfer from unpaired examples."""
+"""Video and audio domain transfer from unpaired examples.
+
+import cyclegan_media
+
+model = cyclegan_media.load("models/horse2zebra")
+model.translate("horses.mp4", "zebras.mp4")
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from cyclegan_media.translate import Translator
+
+    __version__: str
+
+__all__ = ["__version__", "load"]
+
+
+def load(
+    path: str | os.PathLike[str],
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+) -> Translator:
+    """Load a model folder, ready to translate pictures and videos, or voices.
+
+    Args:
+        path: a model folder, or the folder of a training that has one.
+        device: ``auto`` takes CUDA, then MPS, then the CPU.
+        precision: of the networks' arithmetic; ``auto`` is fp32.
+
+    Raises:
+        UserError: no such model, a damaged one, or a device that this machine lacks.
+    """
+    # Imported here, so that `import cyclegan_media` takes no second for torch.
+    from cyclegan_media.translate import Translator
+
+    return Translator.load(path, device=device, precision=precision)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cyclegan-media")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

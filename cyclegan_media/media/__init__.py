@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from cyclegan_media.media.kinds import Kind, kind_of, list_media
 
 if TYPE_CHECKING:
-    from cyclegan_media.media.audio import Audio, read_audio, write_audio
+    from cyclegan_media.media.audio import Audio, read_audio
+    from cyclegan_media.media.audio_writer import write_audio
     from cyclegan_media.media.image import Image, read_image, write_image
     from cyclegan_media.media.video import VideoReader
 
 _HOME = {
     "Audio": "audio",
     "read_audio": "audio",
-    "write_audio": "audio",
+    "write_audio": "audio_writer",
     "Image": "image",
     "read_image": "image",
     "write_image": "image",

@@ -32,18 +32,29 @@ DEFAULT_MAX_MEGAPIXELS = 200.0
 MAX_MEGAPIXELS_VARIABLE = "CYCLEGAN_MEDIA_MAX_MEGAPIXELS"
 """Environment variable that raises the limit on the size of pictures."""
 
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".webp": "WEBP",
+    ".avif": "AVIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jp2": "JPEG2000",
+    ".ppm": "PPM",
+    ".tga": "TGA",
+}
+"""Pillow's name of the format that each suffix is written in."""
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     # Little loss, whole colour resolution: these files are results, and often inputs again.
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-    "JPEG2000": {},
     "TIFF": {"compression": "tiff_adobe_deflate"},
-    "PNG": {},
-    "BMP": {},
-    "GIF": {},
-    "PPM": {},
-    "TGA": {},
 }
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM", "GIF")
 _PILLOW_LOCK = threading.Lock()
@@ -126,8 +137,8 @@ def image_format(path: str | os.PathLike[str]) -> str:
         UserError: its suffix names no format that pictures are written in.
     """
     suffix = Path(path).suffix.lower()
-    name = PIL.Image.registered_extensions().get(suffix)
-    if name not in _SAVE_OPTIONS:
+    name = _FORMATS.get(suffix)
+    if name is None:
         shown = repr(suffix) if suffix else "a file without a suffix"
         raise UserError(
             f"{path}: cannot write a picture as {shown}; use .png, .jpg, .webp, .avif or .tif"
@@ -257,7 +268,7 @@ def _write_eight_bit(path: Path, image: Image, format_name: str) -> None:
         pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
     if pixels.dtype != np.uint8:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    options = dict(_SAVE_OPTIONS[format_name])
+    options = dict(_SAVE_OPTIONS.get(format_name, {}))
     if image.icc_profile and format_name not in ("PPM", "TGA", "BMP", "GIF"):
         options["icc_profile"] = image.icc_profile
     try:

@@ -1,0 +1,171 @@
+"""Pictures through a generator: padded to what it takes, in batches, back in their own type."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cyclegan_media.backbones.registry import Backbone
+from cyclegan_media.errors import RunError, UserError
+from cyclegan_media.files import check_output
+from cyclegan_media.media.image import Image, image_format, read_image, write_image
+
+Apply = Callable[[Tensor], Tensor]
+"""Translates float32 ``(n, 3, height, width)`` in −1…1 to the same, on the CPU, of any size."""
+
+Pictures = NDArray[Any] | Tensor | PIL.Image.Image
+
+
+def make_apply(
+    network: Backbone, device: torch.device, dtype: torch.dtype, batch_size: int
+) -> Apply:
+    """A function that applies ``network`` to pictures of any number and size.
+
+    Each is continued by its mirror image up to the network's multiple and minimum, on all four
+    sides alike, and what was added is cut off again.
+
+    Args:
+        dtype: of the arithmetic; float32, bfloat16 or float16.
+        batch_size: pictures that go through the network at once.
+    """
+
+    @torch.inference_mode()
+    def apply(pictures: Tensor) -> Tensor:
+        parts = pictures.split(batch_size)
+        return torch.cat([_apply_batch(network, part, device, dtype) for part in parts])
+
+    return apply
+
+
+def _apply_batch(
+    network: Backbone, batch: Tensor, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    height, width = batch.shape[2:]
+    (rows, top), (columns, left) = _mirrored(height, network), _mirrored(width, network)
+    padded = batch.to(device)[:, :, rows.to(device)][:, :, :, columns.to(device)]
+    try:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            output = network(padded)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has no type of its own
+        if "memory" not in str(error):
+            raise
+        raise RunError(
+            f"not enough memory on {device} for {len(batch)} × {width} × {height} pixels at once;"
+            " use a smaller --batch-size or smaller pictures"
+        ) from error
+    output = output[:, :, top : top + height, left : left + width].float().cpu()
+    if not bool(torch.isfinite(output).all()):
+        raise RunError("the model's output is not finite; try --precision fp32")
+    return output.clamp(-1, 1)
+
+
+def translate_image(
+    apply: Apply,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Translate a picture's colours; its transparency and colour profile are kept.
+
+    Raises:
+        UserError: ``source`` cannot be read or ``target`` cannot be written.
+        RunError: not enough memory, or the disk is full.
+    """
+    image_format(target)
+    check_output(target, overwrite=overwrite)
+    image = read_image(source)
+    pixels = translate_pixels(apply, image.pixels)
+    return write_image(target, Image(pixels, image.alpha, image.icc_profile), overwrite)
+
+
+def translate_pictures(apply: Apply, pictures: Pictures) -> Pictures:
+    """Translate pictures in memory; type, shape, range and transparency stay as they are.
+
+    Raises:
+        UserError: another shape, type or range than :meth:`Translator.translate` takes.
+    """
+    if isinstance(pictures, Tensor):
+        return _translate_tensor(apply, pictures)
+    if isinstance(pictures, PIL.Image.Image):
+        return _translate_pil(apply, pictures)
+    return translate_pixels(apply, pictures)
+
+
+def translate_pixels(apply: Apply, pixels: NDArray[Any]) -> NDArray[Any]:
+    """``(height, width, 3)`` or ``(n, height, width, 3)``: uint8, uint16, or float in 0…1."""
+    if pixels.ndim not in (3, 4) or pixels.shape[-1] != 3 or pixels.size == 0:
+        raise UserError(
+            "an array of pictures is shaped (height, width, 3) or (n, height, width, 3), not"
+            f" {pixels.shape}"
+        )
+    top = _white(pixels)
+    batch = torch.from_numpy(pixels.reshape(-1, *pixels.shape[-3:]).astype(np.float32))
+    output = apply((batch.permute(0, 3, 1, 2) * (2 / top) - 1).contiguous())
+    values = ((output + 1) * (top / 2)).permute(0, 2, 3, 1).numpy().reshape(pixels.shape)
+    if np.issubdtype(pixels.dtype, np.integer):
+        values = values.round()
+    return values.astype(pixels.dtype)
+
+
+def _white(pixels: NDArray[Any]) -> float:
+    """The value of white in an array of this type."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(pixels.dtype).max)
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise UserError(f"an array of pictures is uint8, uint16 or float, not {pixels.dtype}")
+    if not (pixels.min() >= 0 and pixels.max() <= 1):  # also where a value is not a number
+        raise UserError(
+            "a float array of pictures holds values in 0…1, but here they are in"
+            f" {pixels.min():.4g}…{pixels.max():.4g}; scale it, or pass a tensor for −1…1"
+        )
+    return 1.0
+
+
+def _translate_tensor(apply: Apply, pictures: Tensor) -> Tensor:
+    if pictures.dim() not in (3, 4) or pictures.shape[-3] != 3 or pictures.numel() == 0:
+        raise UserError(
+            "a tensor of pictures is shaped (3, height, width) or (n, 3, height, width), not"
+            f" {tuple(pictures.shape)}"
+        )
+    batch = pictures.detach().reshape(-1, *pictures.shape[-3:])
+    if pictures.dtype == torch.uint8:
+        output = (apply(batch.cpu().float() / 127.5 - 1) + 1) * 127.5
+        output = output.round()
+    elif pictures.is_floating_point():
+        batch = batch.cpu().float()
+        if not bool((batch.abs() <= 1.001).all()):
+            raise UserError(
+                "a float tensor of pictures holds values in −1…1, but here they are in"
+                f" {float(batch.min()):.4g}…{float(batch.max()):.4g}"
+            )
+        output = apply(batch)
+    else:
+        raise UserError(f"a tensor of pictures is uint8 or float, not {pictures.dtype}")
+    return output.reshape(pictures.shape).to(pictures)
+
+
+def _translate_pil(apply: Apply, picture: PIL.Image.Image) -> PIL.Image.Image:
+    """RGB, or RGBA where there is transparency."""
+    pixels = translate_pixels(apply, np.asarray(picture.convert("RGB")))
+    result = PIL.Image.fromarray(pixels)
+    if picture.has_transparency_data:
+        result.putalpha(picture.convert("RGBA").getchannel("A"))
+    return result
+
+
+def _mirrored(size: int, network: Backbone) -> tuple[Tensor, int]:
+    """Which rows (or columns) of a picture make up the padded one, and how many come before."""
+    wanted = -(-max(size, network.minimum) // network.multiple) * network.multiple
+    before = (wanted - size) // 2
+    # A single row has no mirror image; numpy repeats it then.
+    index = np.pad(np.arange(size), (before, wanted - size - before), "reflect")
+    return torch.from_numpy(index), before
