@@ -56,6 +56,8 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
+_MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+"""Pixels; libjpeg would tell the terminal."""
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM", "GIF")
 _PILLOW_LOCK = threading.Lock()
 
@@ -271,14 +273,20 @@ def _write_eight_bit(path: Path, image: Image, format_name: str) -> None:
     options = dict(_SAVE_OPTIONS.get(format_name, {}))
     if image.icc_profile and format_name not in ("PPM", "TGA", "BMP", "GIF"):
         options["icc_profile"] = image.icc_profile
+    # Into memory first: what fails there is the format's fault, what fails after is the disk's.
+    encoded = io.BytesIO()
     try:
-        PIL.Image.fromarray(np.ascontiguousarray(pixels)).save(path, format_name, **options)
-    except ValueError as error:
         height, width = pixels.shape[:2]
+        if max(height, width) > _MAX_SIDE.get(format_name, 2**31):
+            raise ValueError(f"a side may have {_MAX_SIDE[format_name]} pixels at most")
+        picture = PIL.Image.fromarray(np.ascontiguousarray(pixels))
+        picture.save(encoded, format_name, **options)
+    except (ValueError, OSError) as error:
         raise UserError(
             f"{path}: {width} × {height} pixels cannot be written as {format_name}:"
             f" {_first_line(error)}; use .png"
         ) from error
+    path.write_bytes(encoded.getvalue())
 
 
 def _write_sixteen_bit(path: Path, image: Image, format_name: str) -> None:
