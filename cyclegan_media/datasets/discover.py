@@ -10,8 +10,6 @@ from pathlib import Path
 from cyclegan_media.errors import UserError
 from cyclegan_media.media import list_media
 
-Side = str
-
 
 @dataclass(frozen=True)
 class Files:
@@ -51,15 +49,20 @@ def find_files(
         kinds: what to list: ``("image", "video")`` or ``("audio",)``.
 
     Raises:
-        UserError: a folder is missing or holds nothing of these kinds.
+        UserError: a folder is missing, holds nothing of these kinds, or is both domains.
     """
     train_a, held_out_a = _side(Path(data_a), "A", kinds, hold_out)
     train_b, held_out_b = _side(Path(data_b), "B", kinds, hold_out)
+    if train_a[0].resolve().parent == train_b[0].resolve().parent:
+        raise UserError(
+            f"{data_a}: is given for both domains; name a folder for each, or one that holds trainA"
+            " and trainB"
+        )
     return Files(train_a, train_b, held_out_a, held_out_b)
 
 
 def _side(
-    folder: Path, side: Side, kinds: tuple[str, ...], hold_out: float
+    folder: Path, side: str, kinds: tuple[str, ...], hold_out: float
 ) -> tuple[list[Path], list[Path]]:
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "no such folder"

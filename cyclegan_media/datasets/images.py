@@ -11,12 +11,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as tvf
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 from torchvision.transforms import InterpolationMode
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.files import atomic_directory
-from cyclegan_media.media import Image, VideoReader, kind_of, list_media, read_image, write_image
+from cyclegan_media.media import Image, kind_of, list_media, read_image, write_image
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+MOST_ELONGATED = 50
+"""Longer side over shorter side beyond which a picture is refused."""
 
 
 class ImageCrops:
@@ -29,7 +36,8 @@ class ImageCrops:
             scaled up to it in any case.
         crop_size: side of the crops, in pixels.
         flip: mirror half of the crops, left to right.
-        cache_bytes: decoded pictures kept in memory, least recently used ones dropped.
+        cache_bytes: decoded pictures kept in memory by all loading processes together, the least
+            recently used ones dropped.
     """
 
     def __init__(
@@ -70,19 +78,27 @@ class ImageCrops:
         if cached is not None:
             self._cache.move_to_end(index)
             return cached
-        pixels = read_image(self.paths[index]).pixels
-        picture = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).contiguous()
-        shorter = min(picture.shape[1:])
-        wanted = max(self.load_size or shorter, self.crop_size)
-        if shorter != wanted:
-            size = [max(wanted, round(side * wanted / shorter)) for side in picture.shape[1:]]
-            picture = tvf.resize(picture, size, InterpolationMode.BICUBIC, antialias=True)
-        if picture.nbytes <= self._cache_bytes:
+        picture = self._read(self.paths[index])
+        worker = get_worker_info()
+        budget = self._cache_bytes // (1 if worker is None else worker.num_workers)
+        if picture.nbytes <= budget:
             self._cache[index] = picture
             self._cached_bytes += picture.nbytes
-            while self._cached_bytes > self._cache_bytes:
+            while self._cached_bytes > budget:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return picture
+
+    def _read(self, path: Path) -> Tensor:
+        """The picture ``(3, height, width)``, uint8, scaled."""
+        picture = _tensor(read_image(path).pixels)
+        shorter, longer = sorted(picture.shape[1:])
+        if longer > MOST_ELONGATED * shorter:
+            raise UserError(
+                f"{path}: {picture.shape[2]} × {picture.shape[1]} pixels are too elongated to take"
+                " square crops from; remove it from the data"
+            )
+        wanted = max(self.load_size or shorter, self.crop_size)
+        return picture if shorter == wanted else _scale(picture, wanted)
 
 
 def cache_folder() -> Path:
@@ -120,33 +136,39 @@ def expand_videos(
 
 
 def _frames(path: Path, count: int, load_size: int | None) -> list[Path]:
+    from cyclegan_media.media import VideoReader
+
     state = path.stat()
     key = f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{count}\0{load_size}\0v1"
     folder = cache_folder() / "frames" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     if not folder.is_dir():
         with VideoReader(path) as video:
             total = sum(1 for _ in video) if video.frame_count is None else video.frame_count
-        wanted = {round((k + 0.5) * total / count - 0.5) for k in range(min(count, total))}
-        if total <= count:
-            wanted = set(range(total))
+        wanted = {int((k + 0.5) * total / count) for k in range(count)}
         with atomic_directory(folder, overwrite=True) as partial, VideoReader(path) as video:
             for number, frame in enumerate(video):
                 if number in wanted:
-                    pixels = frame.pixels
-                    if pixels.dtype != np.uint8:
-                        pixels = (pixels // 257).astype(np.uint8)
-                    write_image(partial / f"{number:08d}.png", Image(_shrunk(pixels, load_size)))
-    frames = list_media(folder, "image")
-    if not frames:
-        raise UserError(f"{path}: no frame of this video could be decoded; remove it from the data")
-    return frames
+                    picture = _tensor(frame.pixels)
+                    if load_size is not None and min(picture.shape[1:]) > load_size:
+                        picture = _scale(picture, load_size)
+                    pixels = picture.permute(1, 2, 0).numpy()
+                    write_image(partial / f"{number:08d}.png", Image(pixels))
+            if not any(partial.iterdir()):
+                raise UserError(
+                    f"{path}: no frame of this video could be decoded; remove it from the data"
+                )
+    return list_media(folder, "image")
 
 
-def _shrunk(pixels: np.ndarray, load_size: int | None) -> np.ndarray:
-    shorter = min(pixels.shape[:2])
-    if load_size is None or shorter <= load_size:
-        return pixels
-    size = [round(side * load_size / shorter) for side in pixels.shape[:2]]
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-    small = tvf.resize(tensor, size, InterpolationMode.BICUBIC, antialias=True)
-    return small.permute(1, 2, 0).numpy()
+def _tensor(pixels: Pixels) -> Tensor:
+    """``(height, width, 3)`` of 8 or 16 bits as ``(3, height, width)`` of 8 bits."""
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).contiguous()
+
+
+def _scale(picture: Tensor, shorter: int) -> Tensor:
+    """Scale to this many pixels on the shorter side, keeping the aspect (bicubic, antialiased)."""
+    now = min(picture.shape[1:])
+    size = [max(shorter, round(side * shorter / now)) for side in picture.shape[1:]]
+    return tvf.resize(picture, size, InterpolationMode.BICUBIC, antialias=True)

@@ -7,12 +7,16 @@ samples that an uninterrupted one would have seen, whatever the number of loadin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Protocol
+import signal
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from cyclegan_media.errors import CycleganMediaError, RunError
 
 
 class Domain(Protocol):
@@ -31,8 +35,8 @@ def random_generator(*key: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-class Unpaired(Dataset[tuple[Tensor, Tensor]]):
-    """Sample ``n`` is one example of each domain, drawn independently.
+class Unpaired(Dataset[tuple[Tensor, Tensor] | CycleganMediaError]):
+    """Sample ``n`` is one example of each domain, drawn independently, or why there is none.
 
     Each domain is gone through in a new random order each time round, so every item is seen
     equally often; the orders of the two are independent, so no pair is ever favoured.
@@ -43,8 +47,11 @@ class Unpaired(Dataset[tuple[Tensor, Tensor]]):
         self.seed = seed
         self._orders: dict[str, tuple[int, list[int]]] = {}
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        return self._example("a", number), self._example("b", number)
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | CycleganMediaError:
+        try:
+            return self._example("a", number), self._example("b", number)
+        except CycleganMediaError as error:
+            return error  # raised by a loading process, it would come with that one's traceback
 
     def _example(self, side: str, number: int) -> Tensor:
         domain = self.domains[side]
@@ -77,7 +84,7 @@ class _BatchesOfSteps(Sampler[list[int]]):
         return self.last - self.first
 
 
-def unpaired_loader(
+def unpaired_batches(
     a: Domain,
     b: Domain,
     *,
@@ -88,15 +95,57 @@ def unpaired_loader(
     workers: int = 0,
     rank: int = 0,
     ranks: int = 1,
-    pin_memory: bool = False,
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches ``(real_a, real_b)`` for steps ``first_step`` to before ``last_step``."""
-    return DataLoader(
+    device: torch.device | str = "cpu",
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Batches ``(real_a, real_b)`` on ``device`` for steps ``first_step`` to before ``last_step``.
+
+    Args:
+        workers: processes that load ahead; 0 loads in this one.
+        rank, ranks: which part of each step's samples is this process's, and of how many.
+
+    Raises:
+        UserError: an example cannot be read.
+        RunError: a loading process was killed.
+    """
+    on_cuda = torch.device(device).type == "cuda"
+    loader: DataLoader[Any] = DataLoader(
         Unpaired(a, b, seed),
         batch_sampler=_BatchesOfSteps(first_step, last_step, batch_size, rank, ranks),
+        collate_fn=_collate,
         num_workers=workers,
-        pin_memory=pin_memory,
-        persistent_workers=False,
+        pin_memory=on_cuda,
         prefetch_factor=4 if workers else None,
-        multiprocessing_context="fork" if workers else None,
+        # Forked processes share what is already in memory; elsewhere than on Linux forking is
+        # unsafe or impossible.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        worker_init_fn=_leave_interrupts_to_the_trainer,
+        # Otherwise each start of the loader would draw from the global random state, and a
+        # resumed training would go on with other numbers than an uninterrupted one.
+        generator=torch.Generator(),
     )
+    try:
+        for batch in loader:
+            if isinstance(batch, CycleganMediaError):
+                raise batch
+            real_a, real_b = batch
+            yield real_a.to(device, non_blocking=on_cuda), real_b.to(device, non_blocking=on_cuda)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(
+            "a process that loads data was killed, as happens when memory runs out; lower"
+            " trainer.workers or data.cache_megabytes"
+        ) from error
+
+
+def _collate(samples: list[Any]) -> Any:
+    """A batch, or the first error instead of it."""
+    failed = [sample for sample in samples if isinstance(sample, CycleganMediaError)]
+    return failed[0] if failed else default_collate(samples)
+
+
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    # Ctrl-C reaches the whole process group, and a cluster's SIGTERM often does; the trainer
+    # needs its data until it has stopped. Loading processes end when it does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

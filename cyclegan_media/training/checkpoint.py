@@ -4,26 +4,38 @@
         model/          a model folder, ready for translation
         training.pt     networks, optimisers, moving average (tensors and plain data)
         rank-0.pt       this process's history buffers and random states
+        score.json      the validation score after this step, where there was a validation
 
-Each is written under a temporary name and renamed. Reading uses ``weights_only=True``.
+The folder is written under a temporary name and renamed. Reading uses ``weights_only=True``.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
+import logging
+import math
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 
-from cyclegan_media.errors import UserError, from_os_error
-from cyclegan_media.files import PARTIAL_MARK, atomic_file
+from cyclegan_media.backbones import spec_of
+from cyclegan_media.datasets.discover import Files
+from cyclegan_media.errors import RunError, UserError
+from cyclegan_media.files import PARTIAL_MARK, atomic_directory
+from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
+from cyclegan_media.recipe import Recipe
+from cyclegan_media.training.processes import gather
+from cyclegan_media.training.state import TrainingState, capture_common, capture_own, restore
+from cyclegan_media.training.tasks import Task
 
-_NAME = re.compile(r"step-(\d{8})")
+logger = logging.getLogger("cyclegan_media")
+
 FORMAT = 1
+_NAME = re.compile(r"step-(\d{8,})")
 
 
 def checkpoint_name(steps: int) -> str:
@@ -40,24 +52,138 @@ def steps_of(checkpoint: Path) -> int:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints of a run, oldest first."""
+    """Complete checkpoints in a run's ``checkpoints/``, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), key=steps_of)
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint with the lowest score, the earliest of equals; ``None`` if none has one.
+
+    Scores lie in the checkpoints themselves, and the best is never removed, so a killed run
+    cannot disagree with what is on disk.
+    """
+    scores = {path: score_of(path) for path in list_checkpoints(folder)}
+    scored = {path: score for path, score in scores.items() if score is not None}
+    return min(scored, key=scored.__getitem__, default=None)
+
+
+def score_of(checkpoint: Path | None) -> float | None:
+    """The validation score of a checkpoint, lower is better; ``None`` where there is none."""
+    if checkpoint is None:
+        return None
+    try:
+        return float(json.loads((checkpoint / "score.json").read_text())["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def save_checkpoint(
+    folder: Path,
+    state: TrainingState,
+    recipe: Recipe,
+    files: Files,
+    task: Task,
+    fabric: Fabric,
+    score: float | None,
+) -> None:
+    """Add a checkpoint of ``state`` to ``folder`` and remove those no longer kept.
+
+    Every process takes part; the one of rank 0 writes.
+
+    Raises:
+        RunError: a weight is not finite (nothing is written then), or the disk is full.
+    """
+    # Every process's state reaches the one that writes, so that the folder is renamed once.
+    ranks = gather(capture_own(state, fabric.device), fabric)
+    if fabric.is_global_zero:
+        common = capture_common(state, fabric)
+        _check_networks(common["networks"], state.steps)
+        with atomic_directory(folder / checkpoint_name(state.steps), overwrite=True) as partial:
+            write_state(
+                partial / "training.pt",
+                {**common, "files": files.fingerprint(), "processes": fabric.world_size},
+            )
+            for rank, own in enumerate(ranks):
+                write_state(partial / f"rank-{rank}.pt", own)
+            save_model(partial / "model", trained_model(state, recipe, task))
+            if score is not None and math.isfinite(score):
+                (partial / "score.json").write_text(json.dumps({"score": score}) + "\n")
+        prune(folder, recipe.trainer.keep)
+    fabric.barrier()
+
+
+def _check_networks(networks: dict[str, dict[str, torch.Tensor]], steps: int) -> None:
+    for name, weights in networks.items():
+        for key, tensor in weights.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise RunError(
+                    f"the training diverged in step {steps - 1}: the weights {key!r} of the network"
+                    f" {name!r} are not finite; the checkpoints before it are kept; try lower"
+                    " learning rates or fp32"
+                )
+
+
+def trained_model(state: TrainingState, recipe: Recipe, task: Task) -> PretrainedModel:
+    """What a translation needs of ``state``."""
+    generators = state.generators()
+    return PretrainedModel(
+        config=ModelConfig(
+            modality=recipe.modality,
+            domains={"a": recipe.domains[0], "b": recipe.domains[1]},
+            generators={name: spec_of(network) for name, network in generators.items()},
+            recipe=recipe.name,
+            paper=recipe.paper or None,
+            steps=state.steps,
+            origin="trained",
+            ema=state.average is not None,
+            analysis=task.analysis(),
+        ),
+        generators=generators,
+        statistics=task.statistics(),
+    )
+
+
+def load_checkpoint(path: Path, state: TrainingState, files: Files, fabric: Fabric) -> None:
+    """Make ``state`` and the random states what they were when ``path`` was written.
+
+    Raises:
+        UserError: the checkpoint is damaged, of another number of processes, or of other
+            networks.
+    """
+    content = read_state(path / "training.pt")
+    if content.get("processes") != fabric.world_size:
+        raise UserError(
+            f"{path}: was made by {content.get('processes')} processes, this run has"
+            f" {fabric.world_size}; start as many"
+        )
+    if content.get("files") != files.fingerprint() and fabric.is_global_zero:
+        logger.warning("the training files differ from those that this run was started with")
+    own = read_state(path / f"rank-{fabric.global_rank}.pt")
+    try:
+        restore(state, content, own, fabric)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: does not fit this recipe's networks: {reason}") from error
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed run left half-written."""
+    """Remove what a killed run left half-written in ``folder`` itself."""
     if folder.is_dir():
         for path in folder.iterdir():
             if PARTIAL_MARK in path.name:
-                shutil.rmtree(path, ignore_errors=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
-def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Keep the last ``keep`` checkpoints and the one after ``best`` steps."""
+def prune(folder: Path, keep: int) -> None:
+    """Keep the last ``keep`` checkpoints and the best one."""
+    best = best_checkpoint(folder)
     for path in list_checkpoints(folder)[:-keep]:
-        if steps_of(path) != best:
+        if path != best:
             # Renamed first: a removal that is interrupted leaves no half checkpoint behind.
             doomed = path.with_name(f".{path.name}{PARTIAL_MARK}old")
             path.rename(doomed)
@@ -65,43 +191,36 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain data."""
+    """Write tensors and plain data.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
     try:
-        torch.save({"format": FORMAT, **state}, path)
+        with open(path, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
     except RuntimeError as error:
-        # torch reports a full disk as a RuntimeError of its zip writer.
-        raise from_os_error(OSError(28, str(error)), path, "writing the checkpoint") from error
+        # torch's zip writer hides what the file said behind a message about positions.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
-def read_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what :func:`write_state` wrote.
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_state` wrote, onto the CPU.
 
     Raises:
         UserError: missing, damaged, of another version, or holding anything but tensors and
             plain data.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: is missing; this checkpoint cannot be resumed") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:
+        # Damaged files meet the reader in many ways: as EOFError, RuntimeError, KeyError, …
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: is damaged or not a training state: {reason}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: is not a training state of this version of the toolkit")
     return state
-
-
-def read_best(run: Path) -> tuple[int, float] | None:
-    """Steps and score of the best checkpoint so far, if any was scored."""
-    try:
-        content = json.loads((run / "best.json").read_text())
-        return int(content["steps"]), float(content["score"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_best(run: Path, steps: int, score: float) -> None:
-    """Remember the best checkpoint."""
-    with atomic_file(run / "best.json", overwrite=True) as partial:
-        partial.write_text(json.dumps({"steps": steps, "score": score}) + "\n")

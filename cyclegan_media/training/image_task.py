@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.images import ImageCrops, expand_videos
 from cyclegan_media.metrics.image import sliced_wasserstein
+from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import ImageData
 from cyclegan_media.training.tasks import Generators, Preview
 
@@ -40,7 +41,7 @@ class ImageTask:
                 load_size=data.load_size,
                 crop_size=data.crop_size,
                 flip=data.flip,
-                cache_bytes=data.cache_megabytes * 2**20,
+                cache_bytes=data.cache_megabytes * 2**20 // 2,  # for each of two domains
             )
 
         self.domain_a, self.domain_b = crops(files.train_a), crops(files.train_b)
@@ -68,13 +69,17 @@ class ImageTask:
 
     def preview(self, generators: Generators) -> Preview:
         """Two grids, a column per picture: real, translated, and back."""
+        ways: tuple[tuple[str, Direction, Direction], ...] = (
+            ("a", "a2b", "b2a"),
+            ("b", "b2a", "a2b"),
+        )
         pictures = {}
-        for name, source, there, back in (("a2b", "a", "a2b", "b2a"), ("b2a", "b", "b2a", "a2b")):
+        for source, there, back in ways:
             real = self._validation[source][:PREVIEW_PICTURES]
             fake = _apply(generators[there], real)
             rows = torch.cat([real, fake, _apply(generators[back], fake)])
             grid = make_grid(rows, nrow=len(real), padding=2, normalize=True, value_range=(-1, 1))
-            pictures[name] = (grid * 255).round().byte().permute(1, 2, 0).numpy()
+            pictures[str(there)] = (grid * 255).round().byte().permute(1, 2, 0).numpy()
         return Preview(pictures)
 
     def analysis(self) -> dict[str, Any] | None:
@@ -90,7 +95,6 @@ def _centres(crops: ImageCrops) -> Tensor:
     return torch.stack([crops.centre(k * len(crops) // count) for k in range(count)])
 
 
-@torch.inference_mode()
 def _apply(generator: torch.nn.Module, pictures: Tensor) -> Tensor:
     device = next(generator.parameters()).device
     parts = [generator(part.to(device)).float().cpu() for part in pictures.split(8)]

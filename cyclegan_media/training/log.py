@@ -33,17 +33,19 @@ class Table:
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 self._columns = list(reader.fieldnames or self._columns)
-                # The last line of a killed run may be cut short.
-                rows = [row for row in reader if (row["step"] or "").isdigit()]
-                rows = [row for row in rows if int(row["step"]) <= steps]
+                # The last line of a killed run may be cut short, and then lacks columns.
+                rows = [row for row in reader if None not in row and None not in row.values()]
+                rows = [r for r in rows if r["step"].isdigit() and int(r["step"]) <= steps]
         self._rewrite(rows)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        with atomic_file(self.path, overwrite=True) as partial:
-            with open(partial, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self._columns)
-                writer.writeheader()
-                writer.writerows(rows)
+        with (
+            atomic_file(self.path, overwrite=True) as partial,
+            open(partial, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         new = [name for name in values if name not in self._columns]
@@ -120,3 +122,13 @@ class Meter:
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means
+
+
+def summary(means: Mapping[str, float]) -> str:
+    """The losses for a progress bar: domains and directions summed."""
+    groups: dict[str, float] = {}
+    for name, value in means.items():
+        group = name.rpartition("_")[0] or name
+        groups[group] = groups.get(group, 0.0) + value
+    names = {"adversarial": "adv", "identity": "id", "discriminator": "D"}
+    return " ".join(f"{names.get(name, name)}={value:.3f}" for name, value in groups.items())

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
+from cyclegan_media.backbones import Backbone
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.unpaired import Domain
+from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import ImageRecipe, Recipe
 
-Generators = dict[str, nn.Module]
+Generators = dict[Direction, Backbone]
 """``{"a2b": G, "b2a": F}``, in evaluation mode."""
 
 
@@ -31,8 +33,11 @@ class Preview:
 class Task(Protocol):
     """One modality's side of a training."""
 
-    domain_a: Domain
-    domain_b: Domain
+    @property
+    def domain_a(self) -> Domain: ...
+
+    @property
+    def domain_b(self) -> Domain: ...
 
     def validate(self, generators: Generators) -> dict[str, float]:
         """Figures on held-out files; ``score`` (lower is better) chooses the best checkpoint."""

@@ -1,0 +1,156 @@
+"""YAML file → checked recipe, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from cyclegan_media.backbones import Backbone, build, spec_of
+from cyclegan_media.errors import UserError
+from cyclegan_media.recipe.objective import build_objective, complete_objective
+from cyclegan_media.recipe.problems import first_problem
+from cyclegan_media.recipe.schema import ModelSection, Recipe, VoiceRecipe
+
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="modality")])
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the toolkit, by name (the file's name without ``.yaml``)."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        source: a YAML file, or the name of a shipped recipe.
+        overrides: ``path.to.key=value`` each, the value in YAML (``trainer.steps=2000``).
+
+    Raises:
+        UserError: no such file, not YAML, or not a valid recipe; names the file and the key.
+    """
+    path = Path(source)
+    if not path.is_file() and str(source) in shipped_recipes():
+        path = shipped_recipes()[str(source)]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        names = ", ".join(shipped_recipes()) or "none"
+        raise UserError(
+            f"{source}: no such recipe file; the shipped recipes are: {names}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a recipe: {error}") from error
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is not valid YAML: {reason}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not a recipe (a mapping with 'name', 'modality', 'model', …)")
+    set_by_user = [_parse_override(override) for override in overrides]
+    for parts, value in set_by_user:
+        _override(content, parts, value)
+    _drop_other_length(content, {".".join(parts) for parts, _ in set_by_user})
+    return parse_recipe(content, where=str(path))
+
+
+def _parse_override(override: str) -> tuple[list[str], Any]:
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UserError(f"--set {override}: write it as path.to.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML") from error
+    if isinstance(parsed, str):
+        # YAML 1.1 reads "2e-4" as a string, which nobody means.
+        with contextlib.suppress(ValueError):
+            parsed = float(parsed)
+    return parts, parsed
+
+
+def _override(content: dict[str, Any], parts: list[str], value: Any) -> None:
+    place = content
+    for depth, part in enumerate(parts[:-1], 1):
+        inner = place.setdefault(part, {})
+        if not isinstance(inner, dict):
+            path = ".".join(parts[:depth])
+            raise UserError(f"--set {'.'.join(parts)}: {path!r} is a value, not a section")
+        place = inner
+    place[parts[-1]] = value
+
+
+def _drop_other_length(content: dict[str, Any], overridden: set[str]) -> None:
+    """A length set in steps replaces one that the file states in epochs, and the other way."""
+    steps, epochs = ("steps", "decay_steps"), ("epochs", "decay_epochs")
+    trainer = content.get("trainer")
+    for given, other in ((steps, epochs), (epochs, steps)):
+        if isinstance(trainer, dict) and f"trainer.{given[0]}" in overridden:
+            for key in other:
+                if f"trainer.{key}" not in overridden:
+                    trainer.pop(key, None)
+
+
+def parse_recipe(content: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Check a recipe given as plain data. See :func:`load_recipe`."""
+    try:
+        recipe = _ADAPTER.validate_python(dict(content))
+    except ValidationError as error:
+        raise UserError(f"{where}: {first_problem(error)}") from error
+    try:
+        objective = complete_objective(build_objective(recipe))
+        model = _complete_model(recipe)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    return recipe.model_copy(update={"objective": objective, "model": model})
+
+
+def _complete_model(recipe: Recipe) -> ModelSection:
+    """The section with every key of its networks, which must be able to take the data's batches.
+
+    Raises:
+        UserError: unknown name or key, wrong type or role, or the sizes do not fit the data.
+    """
+    with torch.device("meta"):  # architecture without weights
+        batch = torch.empty(1, *recipe.data.example_shape)
+        specs = {}
+        for role in ("generator", "discriminator"):
+            where = f"model.{role}"
+            spec = getattr(recipe.model, role)
+            network = build(spec, where=where, modality=recipe.modality, role=role)
+            _check_coefficients(recipe, network, where)
+            try:
+                network.check_input(batch)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from error
+            specs[role] = spec_of(network)
+    return recipe.model.model_copy(update=specs)
+
+
+def _check_coefficients(recipe: Recipe, network: Backbone, where: str) -> None:
+    if isinstance(recipe, VoiceRecipe):
+        wanted = recipe.data.analysis.coefficients
+        got = getattr(network.config, "coefficients", wanted)
+        if got != wanted:
+            raise UserError(
+                f"{where}.coefficients: is {got}, but data.analysis.coefficients is {wanted};"
+                " make them equal"
+            )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, complete with its defaults; :func:`load_recipe` reads it back equal."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

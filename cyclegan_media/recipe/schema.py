@@ -1,0 +1,170 @@
+"""What a recipe may state: its sections, keys, types and ranges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from cyclegan_media.speech.analysis import AnalysisConfig
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelSection(_Section):
+    """The networks: both generators are built alike, and so are both discriminators."""
+
+    generator: dict[str, Any]
+    discriminator: dict[str, Any]
+    init: Literal["normal", "default"] = "normal"
+    """Initial weights: N(0, 0.02²) as Zhu 2017, or those of torch's layers."""
+
+
+class ImageData(_Section):
+    """Random crops of pictures or video frames."""
+
+    load_size: PositiveInt | None = 286
+    """The shorter side is scaled to this many pixels before cropping; null keeps the size."""
+    crop_size: Annotated[int, Field(ge=16)] = 256
+    flip: bool = True
+    """Mirror half of the crops, left to right."""
+    frames_per_video: PositiveInt = 200
+    """At most so many frames, evenly spaced, are taken from each video."""
+    cache_megabytes: NonNegativeInt = 1024
+    """Decoded pictures kept in memory, in all (for each of several training processes)."""
+
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What a batch holds beside the two domains' examples: what a term may need."""
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one example: ``(3, height, width)``."""
+        return (3, self.crop_size, self.crop_size)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> ImageData:
+        if self.load_size is not None and self.load_size < self.crop_size:
+            raise ValueError(
+                f"load_size ({self.load_size}) must be at least crop_size ({self.crop_size})"
+            )
+        return self
+
+
+class VoiceData(_Section):
+    """Random segments of recordings, as standardised mel-cepstra."""
+
+    frames: PositiveInt = 128
+    """Length of a training segment, in frames of ``analysis.frame_period`` ms."""
+    analysis: AnalysisConfig = AnalysisConfig()
+
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What a batch holds beside the two domains' examples: what a term may need."""
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one example: ``(coefficients, frames)``."""
+        return (self.analysis.coefficients, self.frames)
+
+
+class OptimiserSection(_Section):
+    """Adam, for generators and discriminators apart (Zhu 2017, section 4)."""
+
+    generator_lr: PositiveFloat = 2e-4
+    discriminator_lr: PositiveFloat = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+
+    @field_validator("betas")
+    @classmethod
+    def _in_range(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must be at least 0 and below 1")
+        return betas
+
+
+class TrainerSection(_Section):
+    """How long, how many at once, and what to keep."""
+
+    steps: PositiveInt | None = None
+    """Steps at the constant learning rate; or give ``epochs``."""
+    decay_steps: NonNegativeInt | None = None
+    """Further steps over which the rate falls linearly to 0."""
+    epochs: PositiveInt | None = None
+    """The same in passes over the larger domain (the paper: 100 and 100)."""
+    decay_epochs: NonNegativeInt | None = None
+    batch_size: PositiveInt = 1
+    history: NonNegativeInt = 50
+    """Generated examples kept for the discriminators; 0 for none."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the moving average of the generators, which is what is saved; 0 for none."""
+    seed: NonNegativeInt = 0
+    workers: NonNegativeInt | None = None
+    """Processes that load data; null chooses by the machine."""
+    log_every: PositiveInt = 10
+    preview_every: PositiveInt = 500
+    validate_every: PositiveInt = 500
+    checkpoint_every: PositiveInt = 500
+    keep: PositiveInt = 3
+    """The last so many checkpoints are kept, and the best one."""
+    divergence_limit: PositiveFloat = 1e4
+    """A term of the objective beyond this stops the run."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainerSection:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either 'steps' or 'epochs' (not both)")
+        if self.steps is None and self.decay_steps is not None:
+            raise ValueError("'decay_steps' goes with 'steps'; use 'decay_epochs'")
+        if self.epochs is None and self.decay_epochs is not None:
+            raise ValueError("'decay_epochs' goes with 'epochs'; use 'decay_steps'")
+        return self
+
+    def length(self, items: int, processes: int = 1) -> tuple[int, int]:
+        """Steps at the constant rate and steps of decay.
+
+        Args:
+            items: in the larger domain.
+            processes: that train together, each on ``batch_size`` examples a step.
+        """
+        if self.steps is not None:
+            return self.steps, self.decay_steps or 0
+        epoch = max(1, items // (self.batch_size * processes))
+        return (self.epochs or 0) * epoch, (self.decay_epochs or 0) * epoch
+
+
+class _Recipe(_Section):
+    name: str
+    paper: str = ""
+    """What it reproduces, as one would cite it."""
+    description: str = ""
+    data_wanted: str = ""
+    """What the two folders should hold."""
+    domains: tuple[str, str] = ("a", "b")
+    """Names of the two domains, for people."""
+    model: ModelSection
+    objective: dict[str, dict[str, Any]]
+    optimiser: OptimiserSection = OptimiserSection()
+    trainer: TrainerSection
+
+
+class ImageRecipe(_Recipe):
+    modality: Literal["image"]
+    data: ImageData = ImageData()
+
+
+class VoiceRecipe(_Recipe):
+    modality: Literal["voice"]
+    data: VoiceData = VoiceData()
+
+
+Recipe = ImageRecipe | VoiceRecipe

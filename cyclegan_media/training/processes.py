@@ -1,0 +1,108 @@
+"""Where a training runs: device, precision, processes, and how it is asked to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from cyclegan_media.errors import UserError
+
+logger = logging.getLogger("cyclegan_media")
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def make_fabric(device: Device, precision: Precision) -> Fabric:
+    """Fabric for this machine; under ``torchrun`` one of its processes, joined by DDP.
+
+    Raises:
+        UserError: the device is not there, or cannot train at this precision.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine or this build of torch has no CUDA device")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: this machine or this build of torch has no MPS device")
+    on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if precision == "auto":
+        precision = "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp16" and not on_cuda:
+        raise UserError("--precision fp16: trains on CUDA devices only; use bf16 or fp32 here")
+    ranks, local_ranks = _from_environment("WORLD_SIZE"), _from_environment("LOCAL_WORLD_SIZE")
+    fabric = Fabric(
+        accelerator=device,
+        devices=local_ranks,
+        num_nodes=max(1, ranks // local_ranks),
+        strategy="ddp" if ranks > 1 else "auto",
+        precision=_FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def _from_environment(name: str) -> int:
+    return int(os.environ.get(name, "1"))
+
+
+def loading_processes(asked: int | None, device: torch.device) -> int:
+    """How many processes load data for each training process, where the recipe leaves it open."""
+    if asked is not None:
+        return asked
+    # Crops from memory are quick; only a GPU's step is short enough to wait for them.
+    if device.type != "cuda":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(8, (cores or 1) // _from_environment("LOCAL_WORLD_SIZE")))
+
+
+def on_any_rank(fabric: Fabric, flag: bool) -> bool:
+    """Whether ``flag`` holds in any process: what all must do together, or none."""
+    if fabric.world_size == 1:
+        return flag
+    counted = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
+    assert isinstance(counted, torch.Tensor)
+    return bool(counted.item() > 0)
+
+
+def gather(own: dict[str, Any], fabric: Fabric) -> list[dict[str, Any]]:
+    """What each process has, by rank."""
+    if fabric.world_size == 1:
+        return [own]
+    gathered: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered
+
+
+@contextmanager
+def interrupt_flag() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second has its usual effect."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    previous: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for known, handler in previous.items():
+            signal.signal(known, handler)
+
+    def on_signal(number: int, frame: object) -> None:
+        logger.warning("stopping after this step with a checkpoint; once more stops at once")
+        flag.set()
+        restore()
+
+    for known in (signal.SIGINT, signal.SIGTERM):
+        previous[known] = signal.signal(known, on_signal)
+    try:
+        yield flag
+    finally:
+        restore()

@@ -1,0 +1,173 @@
+"""Everything that changes while training: made, captured and restored as one.
+
+What is captured is tensors and plain data, so that it can be read without running any code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+
+from cyclegan_media.backbones import build
+from cyclegan_media.core import (
+    CycleGAN,
+    Histories,
+    History,
+    MovingAverage,
+    Optimisers,
+    normal_init,
+)
+from cyclegan_media.recipe import Recipe
+from cyclegan_media.training.tasks import Generators
+
+
+@dataclass
+class TrainingState:
+    """The networks and all that training them accumulates."""
+
+    networks: CycleGAN
+    """The plain networks: what is averaged and saved."""
+    prepared: CycleGAN
+    """The same networks behind Fabric's wrappers (precision, data parallel): what trains."""
+    optimisers: Optimisers
+    histories: Histories
+    average: MovingAverage | None
+    steps: int = 0
+    """Steps done."""
+
+    def generators(self) -> Generators:
+        """The generators to use and to save: the averaged ones where there are any."""
+        pair = _pair(self.networks) if self.average is None else self.average.module
+        assert isinstance(pair, nn.ModuleDict)
+        return {"a2b": pair["a2b"], "b2a": pair["b2a"]}  # type: ignore[dict-item]
+
+
+def initial_state(recipe: Recipe, fabric: Fabric) -> TrainingState:
+    """The state before the first step, a function of the recipe's seed."""
+    torch.manual_seed(recipe.trainer.seed)
+    model, rates = recipe.model, recipe.optimiser
+    networks = CycleGAN(
+        generator_a2b=build(model.generator, where="model.generator"),
+        generator_b2a=build(model.generator, where="model.generator"),
+        discriminator_a=build(model.discriminator, where="model.discriminator"),
+        discriminator_b=build(model.discriminator, where="model.discriminator"),
+    )
+    if model.init == "normal":
+        normal_init(networks)
+    networks.to(fabric.device)
+    average = MovingAverage(_pair(networks), recipe.trainer.ema) if recipe.trainer.ema else None
+    prepared = CycleGAN(
+        **{name: fabric.setup_module(network) for name, network in networks.named_children()}
+    )
+
+    def adam(parameters: Iterator[nn.Parameter], rate: float) -> Optimizer:
+        optimiser = torch.optim.Adam(parameters, lr=rate, betas=rates.betas)
+        return cast(Optimizer, fabric.setup_optimizers(optimiser))
+
+    optimisers = Optimisers(
+        adam(networks.generator_parameters(), rates.generator_lr),
+        adam(networks.discriminator_parameters(), rates.discriminator_lr),
+    )
+    # From here on the processes draw different numbers (dropout, penalties, histories).
+    size, seed = recipe.trainer.history, recipe.trainer.seed + fabric.global_rank
+    torch.manual_seed(seed)
+    return TrainingState(
+        networks,
+        prepared,
+        optimisers,
+        Histories(History(size, 2 * seed), History(size, 2 * seed + 1)),
+        average,
+    )
+
+
+def _pair(networks: CycleGAN) -> nn.ModuleDict:
+    return nn.ModuleDict({"a2b": networks.generator_a2b, "b2a": networks.generator_b2a})
+
+
+def update_average(state: TrainingState) -> None:
+    """Take the generators' new weights into their moving average, if there is one."""
+    if state.average is not None:
+        state.average.update_parameters(_pair(state.networks))
+
+
+def set_learning_rates(state: TrainingState, recipe: Recipe, factor: float) -> None:
+    """The recipe's learning rates times ``factor``."""
+    for optimiser, rate in (
+        (state.optimisers.generators, recipe.optimiser.generator_lr),
+        (state.optimisers.discriminators, recipe.optimiser.discriminator_lr),
+    ):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * factor
+
+
+@contextmanager
+def evaluation(state: TrainingState, device: torch.device) -> Iterator[Generators]:
+    """The generators in evaluation mode, without gradients; random states are left as found."""
+    generators = state.generators()
+    modes = {name: network.training for name, network in generators.items()}
+    devices = [device] if device.type == "cuda" else []
+    try:
+        for network in generators.values():
+            network.eval()
+        with torch.random.fork_rng(devices), torch.inference_mode():
+            yield generators
+    finally:
+        for name, network in generators.items():
+            network.train(modes[name])
+
+
+def capture_common(state: TrainingState, fabric: Fabric) -> dict[str, Any]:
+    """What all processes share."""
+    return {
+        "steps": state.steps,
+        "networks": {
+            name: network.state_dict() for name, network in state.networks.named_children()
+        },
+        "average": None if state.average is None else state.average.state_dict(),
+        "generators": state.optimisers.generators.state_dict(),
+        "discriminators": state.optimisers.discriminators.state_dict(),
+        "loss_scale": fabric.strategy.precision.state_dict(),
+    }
+
+
+def capture_own(state: TrainingState, device: torch.device) -> dict[str, Any]:
+    """What each process has of its own: histories and random states."""
+    return {
+        "histories": {"a": state.histories.a.state_dict(), "b": state.histories.b.state_dict()},
+        "random": torch.get_rng_state(),
+        "device_random": None if device.type == "cpu" else _device_random(device).get_rng_state(),
+    }
+
+
+def restore(
+    state: TrainingState, common: dict[str, Any], own: dict[str, Any], fabric: Fabric
+) -> None:
+    """Make ``state`` and the random states what they were when captured.
+
+    Raises:
+        KeyError, RuntimeError, TypeError, ValueError: it was captured from other networks.
+    """
+    for name, network in state.networks.named_children():
+        network.load_state_dict(common["networks"][name])
+    if state.average is not None:
+        state.average.load_state_dict(common["average"])
+    state.optimisers.generators.load_state_dict(common["generators"])
+    state.optimisers.discriminators.load_state_dict(common["discriminators"])
+    fabric.strategy.precision.load_state_dict(common["loss_scale"])
+    state.histories.a.load_state_dict(own["histories"]["a"], fabric.device)
+    state.histories.b.load_state_dict(own["histories"]["b"], fabric.device)
+    torch.set_rng_state(own["random"].cpu())
+    if own["device_random"] is not None and fabric.device.type != "cpu":
+        _device_random(fabric.device).set_rng_state(own["device_random"].cpu())
+    state.steps = common["steps"]
+
+
+def _device_random(device: torch.device) -> Any:
+    return getattr(torch, device.type)  # torch.cuda or torch.mps
