@@ -14,7 +14,8 @@ from cyclegan_media.media.kinds import Kind, kind_of, list_media
 if TYPE_CHECKING:
     from cyclegan_media.media.audio import Audio, read_audio
     from cyclegan_media.media.audio_writer import write_audio
-    from cyclegan_media.media.image import Image, read_image, write_image
+    from cyclegan_media.media.image import Image, read_image
+    from cyclegan_media.media.image_writer import write_image
     from cyclegan_media.media.video import VideoReader
 
 _HOME = {
@@ -23,7 +24,7 @@ _HOME = {
     "write_audio": "audio_writer",
     "Image": "image",
     "read_image": "image",
-    "write_image": "image",
+    "write_image": "image_writer",
     "VideoReader": "video",
 }
 

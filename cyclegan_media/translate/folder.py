@@ -10,7 +10,7 @@ from pathlib import Path
 from cyclegan_media.backbones.registry import Modality
 from cyclegan_media.errors import CycleganMediaError, RunError, UserError
 from cyclegan_media.media.audio_writer import check_audio_output
-from cyclegan_media.media.image import image_format
+from cyclegan_media.media.image_writer import image_format
 from cyclegan_media.media.kinds import Kind, kind_of, list_media
 
 _KINDS: dict[Modality, tuple[Kind, ...]] = {"image": ("image", "video"), "voice": ("audio",)}

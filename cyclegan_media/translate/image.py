@@ -16,7 +16,8 @@ from torch import Tensor
 from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.files import check_output
-from cyclegan_media.media.image import Image, image_format, read_image, write_image
+from cyclegan_media.media.image import Image, read_image
+from cyclegan_media.media.image_writer import image_format, write_image
 
 Apply = Callable[[Tensor], Tensor]
 """Translates float32 ``(n, 3, height, width)`` in −1…1 to the same, on the CPU, of any size."""

@@ -16,9 +16,6 @@ from torch import Tensor
 
 from cyclegan_media.backbones.registry import Backbone, Modality
 from cyclegan_media.errors import CycleganMediaError, UserError
-from cyclegan_media.files import check_output
-from cyclegan_media.media.audio import read_audio, resample
-from cyclegan_media.media.audio_writer import check_audio_output, write_audio
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
@@ -198,7 +195,17 @@ class Translator:
         """Translate one file of a plan. See :meth:`translate`."""
         kind = check_kind(job.source, self.modality)
         if self.modality == "voice":
-            self._convert_file(job, options)
+            from cyclegan_media.translate.voice import translate_recording
+
+            self.generator(options.direction)
+            translate_recording(
+                self.model,
+                job.source,
+                job.target,
+                options.direction,
+                stream=options.stream,
+                overwrite=options.overwrite,
+            )
         elif kind == "image":
             apply = self._apply(options.direction, options.batch_size)
             translate_image(apply, job.source, job.target, overwrite=options.overwrite)
@@ -250,29 +257,14 @@ class Translator:
             )
         if sample_rate is None:
             raise UserError("sample_rate: is needed with a voice in memory (Hz)")
-        samples = voice.detach().cpu().numpy() if isinstance(voice, Tensor) else voice
-        converted = self._convert(samples, sample_rate, direction)
-        if isinstance(voice, Tensor):
-            return torch.from_numpy(converted).to(voice)
-        return converted.astype(voice.dtype)
-
-    def _convert(
-        self, samples: NDArray[Any], sample_rate: int, direction: Direction
-    ) -> NDArray[np.float32]:
-        """``(n,)`` at ``sample_rate`` to the same."""
         from cyclegan_media.translate.voice import convert_voice
 
         self.generator(direction)
-        converted, rate = convert_voice(self.model, samples, sample_rate, direction)
-        converted = resample(np.atleast_2d(converted), rate, sample_rate)[0]
-        return np.pad(converted, (0, max(0, len(samples) - len(converted))))[: len(samples)]
-
-    def _convert_file(self, job: Job, options: Options) -> None:
-        check_audio_output(job.target)
-        check_output(job.target, overwrite=options.overwrite)
-        audio = read_audio(job.source, mono=True, stream=options.stream)
-        samples = self._convert(audio.samples[0], audio.sample_rate, options.direction)
-        write_audio(job.target, samples, audio.sample_rate, options.overwrite)
+        samples = voice.detach().cpu().numpy() if isinstance(voice, Tensor) else voice
+        converted, _ = convert_voice(self.model, samples, sample_rate, direction)
+        if isinstance(voice, Tensor):
+            return torch.from_numpy(converted).to(voice)
+        return converted.astype(voice.dtype)
 
 
 def choose_device(device: Device) -> torch.device:
