@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)) \
 	python3)
 BIN := .venv/bin
-# `make test ARGS="tests/test_core.py -x"` and `make demo ARGS=--quick` pass ARGS on.
+# `make test ARGS="tests/test_core.py -x"` and `make demo ARGS="--only voice"` pass ARGS on.
 ARGS ?=
 
 .PHONY: install demo test test-slow lint format clean
@@ -27,7 +27,7 @@ install: .venv/.installed
 	@touch $@
 
 demo: install
-	$(BIN)/python -m cyclegan_media.demo --out demo-output $(ARGS)
+	$(BIN)/python -m cyclegan_media.demo --out demo-output --overwrite $(ARGS)
 
 test: install
 	$(BIN)/pytest $(ARGS)

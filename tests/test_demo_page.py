@@ -293,3 +293,18 @@ def test_a_real_browser_plays_it(built: Path, tmp_path: Path) -> None:
     durations = [float(value) for value in title.group(1).split()]
     assert durations == pytest.approx([1.0] * 6, abs=0.05)
     assert done.stdout.count("Play side by side</button>") == 1
+
+
+def test_a_trivial_method_has_a_column_where_there_is_one(material: Path, tmp_path: Path) -> None:
+    section = picture(material)
+    without = Page(build_page(tmp_path / "p.html", "t", section, None, RUN)).text
+    assert "Trivial" not in without
+    measures = [replace(section.measures[0], trivial=14.25), *section.measures]
+    page = Page(
+        build_page(tmp_path / "q.html", "t", replace(section, measures=measures), None, RUN)
+    )
+    assert "Unconverted Trivial method Translated" in page.text
+    cells = [cell["data-label"] for cell in page.all("td") if "data-label" in cell]
+    assert cells == ["Unconverted", "Trivial method", "Translated", "Gain", "Margin"] * 2
+    assert "9.00 14.25 19.50" in page.text
+    assert "9.00 – 19.50" in page.text

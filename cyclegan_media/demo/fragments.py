@@ -103,23 +103,27 @@ def definitions(pairs: Mapping[str, object]) -> str:
 
 def measures_table(measures: Sequence[Measure]) -> str:
     """Every measure with its gain and its verdict."""
-    lines = "\n".join(_measure(measure) for measure in measures)
+    with_trivial = any(measure.trivial is not None for measure in measures)
+    lines = "\n".join(_measure(measure, with_trivial) for measure in measures)
+    columns = ["Unconverted", *(["Trivial method"] if with_trivial else []), "Translated"]
+    heads = "".join(
+        f'<th scope="col" class="number">{name}</th>' for name in [*columns, "Gain", "Margin"]
+    )
     return f"""<div class="scroll"><table class="measures">
 <caption>Held-out examples. A gain is what brings the result closer to the truth, whichever \
 way the measure points; from the margin on it is called clear.</caption>
-<thead><tr><th scope="col">Measure</th><th scope="col" class="number">Unconverted</th>
-<th scope="col" class="number">Translated</th><th scope="col" class="number">Gain</th>
-<th scope="col" class="number">Margin</th><th scope="col">Verdict</th></tr></thead>
+<thead><tr><th scope="col">Measure</th>{heads}<th scope="col">Verdict</th></tr></thead>
 <tbody>
 {lines}
 </tbody></table></div>"""
 
 
-def _measure(m: Measure) -> str:
+def _measure(m: Measure, with_trivial: bool) -> str:
     better = "higher is better" if m.higher_is_better else "lower is better"
     note = ", ".join(filter(None, [better, m.note]))
     cells = [
         ("Unconverted", _number(m.unconverted)),
+        *([("Trivial method", _number(m.trivial))] if with_trivial else []),
         ("Translated", _number(m.converted)),
         ("Gain", _number(m.gain, sign=True)),
         ("Margin", _number(m.margin)),
@@ -132,8 +136,8 @@ def _measure(m: Measure) -> str:
     )
 
 
-def _number(value: float, *, sign: bool = False) -> str:
-    if not math.isfinite(value):
+def _number(value: float | None, *, sign: bool = False) -> str:
+    if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
     digits = 1 if size >= 100 else 2 if size >= 1 or size == 0 else 3

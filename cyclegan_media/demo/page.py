@@ -43,6 +43,8 @@ class Measure:
     higher_is_better: bool = True
     note: str = ""
     """What is measured, on how many held-out examples."""
+    trivial: float | None = None
+    """The same for a method without networks, for comparison; it decides nothing."""
 
     @property
     def gain(self) -> float:
