@@ -54,8 +54,8 @@ def read_audio(
     Args:
         sample_rate: resample to this many Hz; ``None`` keeps the file's.
         mono: mix all channels into one (their mean).
-        stream: which of the file's streams, as ``cyclegan-media info`` numbers them; ``None``
-            for the one that players would choose.
+        stream: which of its sound streams, counted from 0; ``None`` for the one that players
+            would choose.
 
     Raises:
         UserError: missing, empty, damaged, without sound, longer than the limit
@@ -169,11 +169,13 @@ def _choose_stream(
     if stream is None:
         best = container.streams.best("audio")
         return best or container.streams.audio[0]  # type: ignore[return-value]
-    for candidate in container.streams.audio:
-        if candidate.index == stream:
-            return candidate
-    numbers = ", ".join(str(candidate.index) for candidate in container.streams.audio)
-    raise UserError(f"{path}: stream {stream} is not sound; the sound streams are: {numbers}")
+    count = len(container.streams.audio)
+    if not 0 <= stream < count:
+        raise UserError(
+            f"{path}: has no sound stream {stream}; there {'is' if count == 1 else 'are'} {count},"
+            " counted from 0"
+        )
+    return container.streams.audio[stream]
 
 
 def _decoded(

@@ -58,9 +58,9 @@ def read_image(path: str | os.PathLike[str], *, max_megapixels: float | None = N
     path = check_input(path)
     limit = _limit() if max_megapixels is None else max_megapixels
     try:
-        with _open(path) as picture:
-            check_header(path, picture, limit)
-            if _is_sixteen_bit(picture):
+        with open_picture(path) as picture:
+            _check_header(path, picture, limit)
+            if is_sixteen_bit(picture):
                 return _read_sixteen_bit(path, picture)
             return _read_eight_bit(picture)
     except UserError:
@@ -74,13 +74,8 @@ def read_image(path: str | os.PathLike[str], *, max_megapixels: float | None = N
         raise UserError(f"{path}: is damaged or cut short ({_first_line(error)})") from error
 
 
-def check_header(path: Path, picture: PIL.Image.Image, max_megapixels: float | None = None) -> None:
-    """Refuse, before decoding, what :func:`read_image` does not read.
-
-    Raises:
-        UserError: an animation or several pages, or more than ``max_megapixels``.
-    """
-    limit = _limit() if max_megapixels is None else max_megapixels
+def _check_header(path: Path, picture: PIL.Image.Image, limit: float) -> None:
+    """Refuse, before decoding, what is too large or more than one picture."""
     width, height = picture.size
     if width * height > limit * 1e6:
         raise UserError(
@@ -104,9 +99,11 @@ def _limit() -> float:
         raise UserError(f"{MAX_MEGAPIXELS_VARIABLE}: {text!r} is not a number") from error
 
 
-def _open(path: Path) -> PIL.ImageFile.ImageFile:
-    # Pillow's own limit is a global of the process and cannot be raised per file; ours replaces
-    # it while the header is read.
+def open_picture(path: Path) -> PIL.ImageFile.ImageFile:
+    """Read a picture's header, without Pillow's own limit on its size.
+
+    That limit is a global of the process and cannot be raised per file; ours replaces it.
+    """
     with _PILLOW_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
@@ -116,8 +113,11 @@ def _open(path: Path) -> PIL.ImageFile.ImageFile:
             PIL.Image.MAX_IMAGE_PIXELS = before
 
 
-def _is_sixteen_bit(picture: PIL.ImageFile.ImageFile) -> bool:
-    # Pillow's modes have 16 bits for grey only; the raw mode tells what the file holds.
+def is_sixteen_bit(picture: PIL.ImageFile.ImageFile) -> bool:
+    """Whether the file holds 16 bits a channel that :func:`read_image` keeps.
+
+    Pillow's modes have 16 bits for grey only; its raw mode tells what is in the file.
+    """
     return picture.format in ("PNG", "TIFF") and any(
         ";16" in str(tile.args) for tile in picture.tile
     )
