@@ -227,7 +227,10 @@ def parse_config(
     name = keys.pop("name", None)
     if not isinstance(name, str):
         raise UserError(f"{where}: needs a 'name', one of: {', '.join(available())}")
-    cls = backbone_class(name)
+    try:
+        cls = backbone_class(name)
+    except UserError as error:
+        raise UserError(f"{where}.name: {error}") from error
     for wanted, got in ((modality, cls.modality), (role, cls.role)):
         if wanted is not None and got not in (wanted, "any"):
             raise UserError(f"{where}.name: {name!r} is for {got}, but {wanted} is needed here")
