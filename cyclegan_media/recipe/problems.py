@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from cyclegan_media.recipe.schema import ImageRecipe, VoiceRecipe
+
+_BRANCHES: dict[str, Any] = {"image": ImageRecipe, "voice": VoiceRecipe}
 
 
 def first_problem(
@@ -21,12 +23,13 @@ def first_problem(
     """
     problem = error.errors()[0]
     path = [(names or {}).get(str(part), str(part)) for part in problem["loc"]]
-    if not where and path and path[0] in ("image", "voice"):
-        path = path[1:]  # pydantic names the branch of the union first
+    branch = None
+    if not where and path and path[0] in _BRANCHES:  # pydantic names the union's branch first
+        branch = _BRANCHES[path.pop(0)]
     key = ".".join(filter(None, [where, *path]))
     match problem["type"]:
         case "extra_forbidden":
-            return f"{key}: unknown key{_known_keys(path[:-1])}"
+            return f"{key}: unknown key{_known_keys(branch, path[:-1])}"
         case "missing":
             return f"{key}: is missing"
         case "union_tag_not_found":
@@ -39,17 +42,10 @@ def first_problem(
     return f"{key + ': ' if key else ''}{message[:1].lower()}{message[1:]}{shown}"
 
 
-def _known_keys(path: list[str]) -> str:
-    """The keys of a recipe's section, of both modalities."""
-    known: list[str] = []
-    for branch in (ImageRecipe, VoiceRecipe):
-        section: Any = branch
-        for part in path:
-            section = section.model_fields[part].annotation if _is_section(section) else None
-        if _is_section(section):
-            known += [key for key in section.model_fields if key not in known]
+def _known_keys(section: Any, path: list[str]) -> str:
+    """The keys of the section at ``path`` of a recipe, if that is one."""
+    for part in path:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = None if field is None else field.annotation
+    known = getattr(section, "model_fields", None)
     return f"; known here: {', '.join(known)}" if known else ""
-
-
-def _is_section(section: Any) -> bool:
-    return isinstance(section, type) and issubclass(section, BaseModel)
