@@ -4,7 +4,7 @@ Kaneko, Kameoka, Tanaka, Hojo: "MaskCycleGAN-VC: Learning Non-parallel Voice Con
 Filling in Frames", ICASSP 2021, arXiv 2102.12841, section 3. The networks are those of
 CycleGAN-VC2 (``vc2.py``, which see) on log-mel spectra of 80 bands. The generator's input has a
 second plane: the mask m is 1 on known frames and 0 on those that it has to fill in, and it sees
-``(x ⊙ m, m)`` (equations 3 and 4). In conversion nothing is missing and m is 1 throughout.
+``(x ⊙ m, m)``. In conversion nothing is missing and m is 1 throughout.
 
 The community PyTorch release leaves the discriminator's last but one convolution out of its
 computation, as that of CycleGAN-VC2 does; it has a kernel of 1 × 10 there, which would shorten

@@ -25,7 +25,7 @@ does, which these networks compute to the last digit, and the paper does not:
 - *Discriminator.* Its 1 × 5 convolution holds weights but is left out of the computation
   (``horizontal: false``; an import sets it). Its scores pass a sigmoid, although the objective is
   least squares; here they are raw.
-- *Coefficients.* 36, since c/4 has to be whole; the paper has 34 or 35.
+- *Coefficients.* 36 of them, since c/4 has to be whole.
 """
 
 from __future__ import annotations

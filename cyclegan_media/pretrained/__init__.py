@@ -6,6 +6,7 @@ from cyclegan_media.pretrained.folder import (
     ModelConfig,
     PretrainedModel,
     load_model,
+    read_config,
     save_model,
 )
 from cyclegan_media.pretrained.published import convert_published_state, import_published
@@ -18,5 +19,6 @@ __all__ = [
     "convert_published_state",
     "import_published",
     "load_model",
+    "read_config",
     "save_model",
 ]

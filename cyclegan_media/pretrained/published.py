@@ -17,17 +17,18 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from cyclegan_media.backbones.registry import Backbone, build, spec_of
 from cyclegan_media.errors import UserError, from_os_error
-from cyclegan_media.pretrained.folder import Direction, ModelConfig, PretrainedModel, check_finite
+from cyclegan_media.pretrained.folder import Direction, ModelConfig, PretrainedModel
 from cyclegan_media.pretrained.published_family import Family, State
 from cyclegan_media.pretrained.published_image import IMAGE_FAMILIES
 from cyclegan_media.pretrained.published_voice import VOICE_FAMILIES
+from cyclegan_media.pretrained.tensors import check_finite
 
 FAMILIES = (*IMAGE_FAMILIES, *VOICE_FAMILIES)
 
@@ -113,35 +114,43 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint file")
     try:
-        _refuse_packed(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about storage classes of old checkpoints
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
+        with open(path, "rb") as file:
+            data = _unpickled(file, path)
     except OSError as error:
         raise from_os_error(error, path, "reading it") from error
-    except pickle.UnpicklingError as error:
-        if re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|NEWOBJ|BUILD", str(error)):
-            raise UserError(
-                f"{path}: refused, since it holds Python objects that could run code when read;"
-                " only a plain state dict of tensors is imported"
-            ) from error
-        raise UserError(f"{path}: is damaged or not a PyTorch checkpoint") from error
-    except Exception as error:
-        # Damaged files meet the reader in many ways: as EOFError, RuntimeError, KeyError, …
-        raise UserError(f"{path}: is damaged or not a PyTorch checkpoint") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds a {type(data).__name__}, not a state dict of tensors")
     return data
 
 
-def _refuse_packed(path: Path) -> None:
+def _unpickled(file: BinaryIO, path: Path) -> Any:
+    try:
+        _refuse_packed(file, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about storage classes of old checkpoints
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:
+        # Damaged files meet the reader in many ways: as EOFError, RuntimeError, KeyError, …
+        found = str(error) if isinstance(error, pickle.UnpicklingError) else ""
+        if re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|NEWOBJ|BUILD", found):
+            raise UserError(
+                f"{path}: refused, since it holds Python objects that could run code when read;"
+                " only a plain state dict of tensors is imported"
+            ) from error
+        raise UserError(f"{path}: is damaged or not a PyTorch checkpoint") from error
+
+
+def _refuse_packed(file: BinaryIO, path: Path) -> None:
     """PyTorch stores without compression, so whatever unpacks to more is made to fill memory."""
-    if not zipfile.is_zipfile(path):
+    packed = zipfile.is_zipfile(file)
+    file.seek(0)
+    if not packed:
         return
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
+    file.seek(0)
     if unpacked > path.stat().st_size:
         raise UserError(
             f"{path}: refused, since it unpacks to {unpacked} bytes, more than it is long, which no"
@@ -185,46 +194,59 @@ def _convert(published: Any, where: str) -> tuple[Family, dict[str, Any], State]
         raise UserError(f"{where}: {error}, as in a {family.title}") from error
     with torch.device("meta"):
         network = build(spec, where=where)
-    wanted = network.state_dict()
-    # Our key → the published keys that it is made of.
-    sources: dict[str, list[str]] = {}
-    for name in wanted:
-        layer, _, last = name.rpartition(".")
-        sources[name] = [f"{other}.{last}" for other in family.published(layer, spec)]
-    dropped = re.compile(family.unused)
-    norms = {
-        other
-        for layer, module in network.named_modules()
-        if isinstance(module, nn.modules.batchnorm._NormBase)
-        for other in family.published(layer, spec)
-    }
-    owners = {key: name for name, keys in sources.items() for key in keys}
+    names = _Names(family, spec, network)
     for key, tensor in state.items():
-        if key not in owners:
-            layer, _, last = key.rpartition(".")
-            if dropped.match(key) or (last in _STATISTICS and layer in norms):
-                continue
-            raise UserError(f"{where}: key {key!r} does not fit a {family.title}")
-        name = owners[key]
-        shape = list(wanted[name].shape)
-        if shape:
-            shape[0] //= len(sources[name])
-        if list(tensor.shape) != shape:
-            raise UserError(
-                f"{where}: key {key!r} has shape {list(tensor.shape)}, but a {family.title} with"
-                f" these other shapes needs {shape}"
-            )
+        names.check(key, tensor, where)
     converted: State = {}
-    for name, keys in sources.items():
+    for name, keys in names.sources.items():
         for key in keys:
             # Releases before 2018 did not store this counter, and evaluation does not use it.
-            if key not in state and not name.endswith("num_batches_tracked"):
+            if key not in state and not key.endswith("num_batches_tracked"):
                 raise UserError(f"{where}: key {key!r} is missing, as in a {family.title}")
-            if key in state and check_finite({key: state[key]}):
-                raise UserError(f"{where}: key {key!r} has values that are not finite")
         parts = [state.get(key, torch.zeros((), dtype=torch.int64)) for key in keys]
         converted[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return family, spec, converted
+
+
+class _Names:
+    """Which published key holds what of a network (on the meta device)."""
+
+    def __init__(self, family: Family, spec: dict[str, Any], network: nn.Module) -> None:
+        self.family = family
+        self.wanted = network.state_dict()
+        self.sources: dict[str, list[str]] = {}
+        """Our key to the published keys that it is made of."""
+        for name in self.wanted:
+            layer, _, last = name.rpartition(".")
+            self.sources[name] = [f"{other}.{last}" for other in family.published(layer, spec)]
+        self.owners = {key: name for name, keys in self.sources.items() for key in keys}
+        self.norms = {
+            other
+            for layer, module in network.named_modules()
+            if isinstance(module, nn.modules.batchnorm._NormBase)
+            for other in family.published(layer, spec)
+        }
+
+    def check(self, key: str, tensor: torch.Tensor, where: str) -> None:
+        """Refuse a published tensor that has no place, another shape or values not finite."""
+        title = self.family.title
+        if key not in self.owners:
+            layer, _, last = key.rpartition(".")
+            statistic = last in _STATISTICS and layer in self.norms
+            if not statistic and not re.match(self.family.unused, key):
+                raise UserError(f"{where}: key {key!r} does not fit a {title}")
+            return
+        name = self.owners[key]
+        shape = list(self.wanted[name].shape)
+        if len(self.sources[name]) > 1:
+            shape[0] //= len(self.sources[name])
+        if list(tensor.shape) != shape:
+            raise UserError(
+                f"{where}: key {key!r} has shape {list(tensor.shape)}, but a {title} with these"
+                f" other shapes needs {shape}"
+            )
+        if check_finite({key: tensor}):
+            raise UserError(f"{where}: key {key!r} has values that are not finite")
 
 
 def _plain_state(published: Any, where: str) -> State:
