@@ -111,9 +111,9 @@ def test_unreadable_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     write_image(tmp_path / "ribbon.png", Image(np.zeros((2, 200, 3), np.uint8)))
     crops = ImageCrops([tmp_path / "cut.png", tmp_path / "ribbon.png"], crop_size=16)
-    with pytest.raises(UserError, match="cut.png: is damaged"):
+    with pytest.raises(UserError, match=r"cut\.png: is damaged"):
         crops.centre(0)
-    with pytest.raises(UserError, match="ribbon.png: 200 × 2 pixels are too elongated"):
+    with pytest.raises(UserError, match=r"ribbon\.png: 200 × 2 pixels are too elongated"):
         crops.centre(1)
 
 
@@ -183,7 +183,7 @@ def test_large_frames_are_stored_scaled_and_decoded_once(tmp_path: Path) -> None
 def test_an_unreadable_video_leaves_no_frames_behind(tmp_path: Path) -> None:
     clip = video(tmp_path / "x.mkv", 4)
     clip.write_bytes(clip.read_bytes()[:200])
-    before = set((cache_folder() / "frames").iterdir())
-    with pytest.raises(UserError, match="x.mkv: "):
+    before = set((cache_folder() / "frames").glob("*"))
+    with pytest.raises(UserError, match=r"x\.mkv: "):
         expand_videos([clip], frames_per_video=4, load_size=None)
-    assert set((cache_folder() / "frames").iterdir()) == before
+    assert set((cache_folder() / "frames").glob("*")) == before
