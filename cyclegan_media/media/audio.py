@@ -149,7 +149,7 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_local(path) as container:
             source = _choose_stream(path, container, stream)
             rate = source.codec_context.sample_rate
             blocks = list(_decoded(path, container, source))
@@ -159,6 +159,21 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
     if not blocks:
         raise UserError(f"{path}: holds no sound that can be decoded")
     return Audio(np.concatenate(blocks, axis=1), rate)
+
+
+def open_local(path: Path) -> av.container.InputContainer:
+    """Open a media file, and only that: nothing that it may refer to.
+
+    Raises:
+        av.FFmpegError: it is damaged, or of no format that FFmpeg reads.
+    """
+    import av
+
+    return av.open(
+        f"file:{path}",
+        metadata_errors="replace",
+        container_options={"protocol_whitelist": "file"},
+    )
 
 
 def _choose_stream(

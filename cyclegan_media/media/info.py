@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,10 +88,11 @@ def _profile_name(picture: PIL.Image.Image) -> str | None:
 def _container(path: Path) -> dict[str, Any]:
     import av
 
+    from cyclegan_media.media.audio import open_local
+
     try:
-        with av.open(str(path)) as container:
-            best = (container.streams.best("video"), container.streams.best("audio"))
-            chosen = {stream.index for stream in best if stream is not None}
+        with open_local(path) as container:
+            chosen = _chosen(path, container)
             counts: Counter[str] = Counter()
             streams = [
                 _stream(stream, stream.index in chosen, counts) for stream in container.streams
@@ -113,6 +115,17 @@ def _container(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: is damaged, or neither a video nor a recording ({reason})"
         ) from error
+
+
+def _chosen(path: Path, container: av.container.InputContainer) -> set[int]:
+    """Indices of the streams that are used unless others are named."""
+    from cyclegan_media.media.video_source import choose_stream
+
+    sound = container.streams.best("audio")
+    chosen = {sound.index} if sound is not None else set()
+    with suppress(UserError):  # no video, or none that can be decoded
+        chosen.add(choose_stream(path, container, None).index)
+    return chosen
 
 
 def _stream(stream: av.stream.Stream, chosen: bool, counts: Counter[str]) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""The command line: parse, call, show. Each subcommand is a module of ``commands``.
+
+Exit codes: 0 done; 1 the run failed; 2 the input is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from cyclegan_media.commands import import_, info, recipes, train, translate
+from cyclegan_media.commands.options import Formatter, Parser, common_options
+from cyclegan_media.errors import CycleganMediaError, RunError
+
+_DESCRIPTION = "Video and audio domain transfer, learned from unpaired examples."
+
+_EXAMPLES = """\
+examples:
+  cyclegan-media recipes
+  cyclegan-media train cyclegan --data-a horses/ --data-b zebras/ --out runs/h2z
+  cyclegan-media translate horses.mp4 -m runs/h2z -o zebras.mp4
+
+`cyclegan-media COMMAND --help` has more on each command.
+"""
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import cyclegan_media
+
+        print(f"cyclegan-media {cyclegan_media.__version__}")
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    common = common_options()
+    parser = Parser(
+        prog="cyclegan-media",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=Formatter,
+        parents=[common],
+    )
+    parser.add_argument(
+        "-V", "--version", action=_Version, nargs=0, help="print the version and stop"
+    )
+    subparsers = parser.add_subparsers(
+        metavar="COMMAND", required=True, parser_class=Parser, title="commands"
+    )
+    for command in (train, translate, info, recipes, import_):
+        command.add(subparsers, common)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (``sys.argv`` by default) and return its exit code."""
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:  # help, version, or a wrong argument
+        return int(stop.code or 0)
+    args.quiet, args.debug = vars(args).get("quiet", False), vars(args).get("debug", False)
+    try:
+        with _messages(args.quiet, args.debug):
+            code = args.run(args)
+            sys.stdout.flush()
+            return int(code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of the output has gone (`| head`); Python would complain again on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _report(error, args.debug)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        error = RunError(f"{error.filename or 'the output'}: the disk is full; free some space")
+    elif isinstance(error, MemoryError):
+        error = RunError("not enough memory")
+    if isinstance(error, CycleganMediaError):
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    reason = " ".join(str(error).split())
+    print(
+        f"error: this should not happen, please report it: {type(error).__name__}: {reason}"
+        " (--debug shows where)",
+        file=sys.stderr,
+    )
+    return 1
+
+
+class _Lines(logging.Handler):
+    """Messages as plain lines on stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        line = prefix + record.getMessage()
+        if "tqdm" in sys.modules:
+            from tqdm import tqdm
+
+            tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
+
+
+@contextmanager
+def _messages(quiet: bool, debug: bool) -> Iterator[None]:
+    logger = logging.getLogger("cyclegan_media")
+    before = logger.level, logger.propagate
+    handler = _Lines()
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")  # libraries' advice to programmers
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+if __name__ == "__main__":
+    sys.exit(main())

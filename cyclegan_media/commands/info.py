@@ -1,0 +1,226 @@
+"""``cyclegan-media info``"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from cyclegan_media.commands.options import add_json, add_parser, print_json
+
+_EXAMPLES = """\
+examples:
+  cyclegan-media info clip.mp4
+  cyclegan-media info models/horse2zebra
+  cyclegan-media info cyclegan_vc
+  cyclegan-media info photo.jpg --json
+
+Of a video, the streams marked * are those that are used unless others are named.
+"""
+
+_BRANDS = ("major_brand", "minor_version", "compatible_brands")
+"""Of an MP4 file: they say nothing to people."""
+
+
+def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    parser = add_parser(
+        subparsers,
+        common,
+        "info",
+        "say what a file, a model or a recipe is",
+        _EXAMPLES,
+        run,
+    )
+    parser.add_argument(
+        "target",
+        metavar="FILE|MODEL|RECIPE",
+        help="a media file, a published checkpoint, a model folder, the folder of a training, a"
+        " folder of media, a recipe file or the name of a shipped recipe",
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from cyclegan_media.commands.describe import describe
+
+    description = describe(args.target)
+    if args.json:
+        print_json(description)
+    else:
+        print("\n".join(render(description)))
+    return 0
+
+
+def render(description: Mapping[str, Any]) -> list[str]:
+    """A description as lines for people."""
+    return _RENDER[description["kind"]](description)
+
+
+def _image(d: Mapping[str, Any]) -> list[str]:
+    size = f"{d['width']} × {d['height']} pixels"
+    lines = [
+        f"{d['path']}: a picture",
+        f"  format        {d['format']}, {_bytes(d['bytes'])}",
+        f"  size          {size}, {d['bits']} bits a channel ({d['mode']})",
+        f"  transparency  {_yes(d['transparency'])}",
+        f"  colours       {d['colour_profile'] or 'no profile: sRGB is assumed'}",
+    ]
+    if d["exif_orientation"] != 1:
+        lines.append(f"  orientation   stored turned (EXIF {d['exif_orientation']})")
+    if d["pictures"] != 1:
+        lines.append(f"  pictures      {d['pictures']}: an animation or pages")
+    return lines
+
+
+def _streams(d: Mapping[str, Any]) -> list[str]:
+    what = "a video" if d["kind"] == "video" else "a recording"
+    rate = f", {d['bit_rate'] / 1000:.0f} kbit/s" if d["bit_rate"] else ""
+    lines = [
+        f"{d['path']}: {what}",
+        f"  container  {d['container']}, {_bytes(d['bytes'])}",
+        f"  duration   {_seconds(d['duration'])}{rate}",
+        "  streams",
+    ]
+    for stream in d["streams"]:
+        mark = "*" if stream["chosen"] else " "
+        name = f"{stream['type']} {stream['number']}"
+        facts = [stream["codec"] or "unknown codec", *_facts(stream)]
+        if stream["language"] not in (None, "und"):
+            facts.append(stream["language"])
+        lines.append(f"  {mark} {name:11}  {', '.join(facts)}")
+    tags = {key: value for key, value in d["metadata"].items() if key not in _BRANDS}
+    return lines + [f"  {key:9}  {value}" for key, value in tags.items()]
+
+
+def _facts(stream: Mapping[str, Any]) -> list[str]:
+    if stream["type"] in ("video", "cover"):
+        facts = [f"{stream['width']} × {stream['height']}"]
+        if stream["pixel_aspect"] != "1:1":
+            facts.append(f"pixels {stream['pixel_aspect']}")
+        if stream.get("rotation"):
+            facts.append(f"shown turned by {stream['rotation']}°")
+        if stream["frame_rate"]:
+            facts.append(f"{stream['frame_rate']:.5g} frames/s")
+        facts.append(f"{stream['frames'] or 'unknown number of'} frames")
+        colour = (stream["pixel_format"], stream["colour_matrix"], stream["colour_range"])
+        facts.append(" ".join(filter(None, colour)))
+        return facts
+    if stream["type"] == "audio":
+        return [f"{stream['sample_rate']} Hz", stream["layout"]]
+    return []
+
+
+def _model(d: Mapping[str, Any]) -> list[str]:
+    things = "voices" if d["modality"] == "voice" else "pictures and videos"
+    lines = [f"{d['path']}: a model of {things}"]
+    for way in d["directions"]:
+        lines.append(f"  {way['direction']}      {way['from']} → {way['to']}")
+        lines.append(f"           {_spec(way['spec'])}; {_count(way['parameters'])} parameters")
+    steps = None if d["steps"] is None else f"{d['steps']} steps"
+    average = "moving average of the weights" if d["ema"] else None
+    rows = {
+        "made": ", ".join(filter(None, (d["origin"], steps, average))),
+        "recipe": d["recipe"],
+        "paper": d["paper"],
+        "analysis": _spec(d["analysis"]) if d["analysis"] else None,
+        "version": d["toolkit_version"],
+    }
+    return lines + [f"  {key:8} {value}" for key, value in rows.items() if value]
+
+
+def _training(d: Mapping[str, Any]) -> list[str]:
+    lines = [f"{d['path']}: a training by the recipe {d['recipe']} ({d['modality']})"]
+    if d["checkpoints"]:
+        lines.append(f"  checkpoints  after {', '.join(map(str, d['checkpoints']))} steps")
+    if d["best"]:
+        lines.append(
+            f"  best         after {d['best']['steps']} steps, score {d['best']['score']:.4g}"
+        )
+    if d["model"] is None:
+        return [*lines, "  model        none yet: the training has not ended"]
+    return lines + render(d["model"])
+
+
+def _recipe(d: Mapping[str, Any]) -> list[str]:
+    model, trainer = d["model"], d["trainer"]
+    if trainer["steps"] is not None:
+        length = f"{trainer['steps']} steps and {trainer['decay_steps'] or 0} of decay"
+    else:
+        length = f"{trainer['epochs']} epochs and {trainer['decay_epochs'] or 0} of decay"
+    rows = {
+        "what": d["description"],
+        "paper": d["paper"],
+        "data": d["data_wanted"],
+        "domains": " and ".join(d["domains"]),
+        **{
+            part: f"{_spec(model[part])}; {_count(d['parameters'][part])} parameters"
+            for part in ("generator", "discriminator")
+        },
+        "objective": "; ".join(
+            " ".join([name, *(f"{key} {value}" for key, value in keys.items())])
+            for name, keys in d["objective"].items()
+        ),
+        "samples": _spec({k: v for k, v in d["data"].items() if not isinstance(v, dict)}),
+        "optimiser": f"Adam, {_spec(d['optimiser'])}",
+        "length": f"{length}, batch {trainer['batch_size']}",
+    }
+    lines = [f"{d['name']}: a recipe for {d['modality']}s ({d['path']})"]
+    return lines + [f"  {key:13}  {value}" for key, value in rows.items() if value]
+
+
+def _checkpoint(d: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{d['path']}: a published checkpoint, {_bytes(d['bytes'])}",
+        f"  holds  {_spec(d['spec'])}; {_count(d['parameters'])} parameters",
+        "  use    cyclegan-media import makes a model folder of a generator",
+    ]
+
+
+def _folder(d: Mapping[str, Any]) -> list[str]:
+    files = d["files"]
+    counts = f"{files['image']} pictures, {files['video']} videos, {files['audio']} recordings"
+    return [f"{d['path']}: a folder with {counts}"]
+
+
+_RENDER = {
+    "image": _image,
+    "video": _streams,
+    "audio": _streams,
+    "model": _model,
+    "training": _training,
+    "recipe": _recipe,
+    "checkpoint": _checkpoint,
+    "folder": _folder,
+}
+
+
+def _spec(spec: Mapping[str, Any]) -> str:
+    """``resnet, width 64, blocks 9``: a mapping on one line, the name first and bare."""
+    parts = [str(spec["name"])] if "name" in spec else []
+    for key, value in spec.items():
+        if key != "name" and value is not None:
+            parts.append(f"{key.replace('_', ' ')} {_yes(value)}")
+    return ", ".join(parts)
+
+
+def _yes(value: Any) -> Any:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.2f} M" if number >= 1e5 else str(number)
+
+
+def _bytes(number: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000  # type: ignore[assignment]
+    return f"{number:.3g} GB"
+
+
+def _seconds(duration: float | None) -> str:
+    if duration is None:
+        return "unknown"
+    minutes, seconds = divmod(duration, 60)
+    return f"{int(minutes)} min {seconds:.1f} s" if minutes else f"{seconds:.3g} s"

@@ -1,0 +1,71 @@
+"""``cyclegan-media train``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from cyclegan_media.commands.options import add_device, add_parser, show_progress
+
+_EXAMPLES = """\
+examples:
+  cyclegan-media train cyclegan --data-a photos --data-b paintings --out runs/monet
+  cyclegan-media train cyclegan_vc --data-a voices/anna --data-b voices/ben --out runs/anna2ben
+  cyclegan-media train my.yaml --data-a horse2zebra --data-b horse2zebra --out runs/h2z \\
+      --set trainer.steps=2000 --set trainer.decay_steps=2000
+  cyclegan-media train cyclegan --data-a photos --data-b paintings --out runs/monet --resume
+
+The two folders hold pictures or videos (recordings for a voice recipe) that need not correspond.
+A folder may also have the usual layout trainA, trainB, testA, testB; it is then given twice.
+The trained model is OUT/model. Ctrl-C stops after the current step, with a checkpoint.
+"""
+
+
+def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    parser = add_parser(
+        subparsers, common, "train", "train a model on two folders of media", _EXAMPLES, run
+    )
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe file, or the name of a shipped recipe"
+    )
+    parser.add_argument("--data-a", required=True, metavar="DIR", help="media of domain A")
+    parser.add_argument("--data-b", required=True, metavar="DIR", help="media of domain B")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of this training")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="override a key of the recipe, for instance trainer.steps=2000; may be repeated",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in OUT"
+    )
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from cyclegan_media.datasets.discover import find_files
+    from cyclegan_media.recipe import load_recipe
+    from cyclegan_media.training import train
+    from cyclegan_media.training.tasks import media_kinds
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    files = find_files(args.data_a, args.data_b, media_kinds(recipe))
+    result = train(
+        recipe,
+        files,
+        args.out,
+        resume=args.resume,
+        device=args.device,
+        precision=args.precision,
+        progress=show_progress(args),
+    )
+    if result.interrupted:
+        print(f"stopped after step {result.steps}; go on with --resume", file=sys.stderr)
+        return 130
+    if not args.quiet:
+        print(result.model)
+    return 0
