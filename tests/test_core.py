@@ -27,7 +27,7 @@ from cyclegan_media.core import (
     training_step,
 )
 from cyclegan_media.core.adversarial import gradient_penalty
-from cyclegan_media.core.objective import Adversarial, Cycle, Identity
+from cyclegan_media.core.terms import Adversarial, Cycle, Identity
 
 
 class Scale(nn.Module):
@@ -133,11 +133,11 @@ def sgd(networks: CycleGAN) -> Optimisers:
 def test_objective_is_the_weighted_sum_and_skips_what_weighs_nothing() -> None:
     networks = scales()
     goal = objective(adversarial=Weight(1.0), cycle=Weight(10.0), identity=Weight(5.0, until=100))
-    early = goal.generators(Translation(networks, full(1.0), full(4.0)), step=99)
+    early = goal.generators(Translation(networks, full(1.0), full(4.0), step=99))
     assert early["cycle_b"].item() == 20.0
     assert early["identity_b2a"].item() == 3.75
     calls = networks.generator_a2b.calls
-    late = goal.generators(Translation(networks, full(1.0), full(4.0)), step=100)
+    late = goal.generators(Translation(networks, full(1.0), full(4.0), step=100))
     assert "identity_a2b" not in late
     # G is applied to a and to F(b), but no longer to b.
     assert networks.generator_a2b.calls - calls == 2
@@ -148,7 +148,7 @@ def test_training_step_by_hand() -> None:
     networks = scales(g=2.0, f=0.25, d_a=3.0, d_b=-1.0)
     goal = objective(adversarial=Weight(1.0), cycle=Weight(10.0))
     values, _ = training_step(
-        networks, goal, sgd(networks), Histories(History(0), History(0)), full(1.0), full(4.0), 0
+        networks, goal, sgd(networks), Histories(size=0), full(1.0), full(4.0), 0
     )
     assert values["adversarial_a2b"].item() == 9.0
     assert values["cycle_b"].item() == 20.0

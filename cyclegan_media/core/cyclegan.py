@@ -1,96 +1,66 @@
-"""CycleGAN: two generators, two discriminators, and one batch carried through them.
+"""CycleGAN: the networks of a training, by name, on the two sides of the game.
 
     generator_a2b  G: A → B        discriminator_b  tells B from G(A)
     generator_b2a  F: B → A        discriminator_a  tells A from F(B)
 
 (Zhu, Park, Isola & Efros 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent
-Adversarial Networks", figure 3.) Tensors only: the same code serves pictures
-``(batch, 3, height, width)`` and spectra ``(batch, coefficients, frames)``.
+Adversarial Networks", figure 3.) Methods that came later add networks to either side, or leave
+out two. Tensors only: the same code serves pictures ``(batch, 3, height, width)`` and spectra
+``(batch, coefficients, frames)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import nn
 
 
 class CycleGAN(nn.Module):
-    """The four networks. Each may be wrapped (data parallel, compiled) without a change here."""
-
-    def __init__(
-        self,
-        generator_a2b: nn.Module,
-        generator_b2a: nn.Module,
-        discriminator_a: nn.Module,
-        discriminator_b: nn.Module,
-    ) -> None:
-        super().__init__()
-        self.generator_a2b = generator_a2b
-        self.generator_b2a = generator_b2a
-        self.discriminator_a = discriminator_a
-        self.discriminator_b = discriminator_b
-
-    def generator_parameters(self) -> Iterator[nn.Parameter]:
-        yield from self.generator_a2b.parameters()
-        yield from self.generator_b2a.parameters()
-
-    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
-        yield from self.discriminator_a.parameters()
-        yield from self.discriminator_b.parameters()
-
-
-class Translation:
-    """One unpaired batch and all that the generators make of it, each computed on first use.
-
-    A term of the objective asks for what it needs (``translation.cycle_a``); what no term asks
-    for is never computed, and what two terms ask for is computed once.
+    """The networks, each an attribute. Each may be wrapped (data parallel, compiled).
 
     Args:
-        networks: the four networks.
-        real_a, real_b: examples of the two domains, not paired.
-        extras: what else the data gives for this batch, by name (a mask, for instance).
+        generator_a2b, …: the four of the paper; a method for one direction leaves two out.
+        further: what else the method and the objective ask for. A name that starts with
+            ``discriminator`` is on the discriminators' side, every other (an encoder, a
+            predictor, a projection) is trained together with the generators.
     """
+
+    generator_a2b: nn.Module
+    generator_b2a: nn.Module
+    discriminator_a: nn.Module
+    discriminator_b: nn.Module
 
     def __init__(
         self,
-        networks: CycleGAN,
-        real_a: Tensor,
-        real_b: Tensor,
-        extras: Mapping[str, Tensor] | None = None,
+        generator_a2b: nn.Module | None = None,
+        generator_b2a: nn.Module | None = None,
+        discriminator_a: nn.Module | None = None,
+        discriminator_b: nn.Module | None = None,
+        **further: nn.Module,
     ) -> None:
-        self.networks = networks
-        self.real_a = real_a
-        self.real_b = real_b
-        self.extras = dict(extras or {})
+        super().__init__()
+        classic = {
+            "generator_a2b": generator_a2b,
+            "generator_b2a": generator_b2a,
+            "discriminator_a": discriminator_a,
+            "discriminator_b": discriminator_b,
+        }
+        for name, network in {**classic, **further}.items():
+            if network is not None:
+                self.add_module(name, network)
 
-    @cached_property
-    def fake_b(self) -> Tensor:
-        """G(a)"""
-        return self.networks.generator_a2b(self.real_a)
+    def __getitem__(self, name: str) -> nn.Module:
+        """``networks["discriminator_b"]`` is ``networks.discriminator_b``."""
+        return self.get_submodule(name)
 
-    @cached_property
-    def fake_a(self) -> Tensor:
-        """F(b)"""
-        return self.networks.generator_b2a(self.real_b)
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        """Of all that is trained together with the generators."""
+        for name, network in self.named_children():
+            if not name.startswith("discriminator"):
+                yield from network.parameters()
 
-    @cached_property
-    def cycle_a(self) -> Tensor:
-        """F(G(a)), which should be a"""
-        return self.networks.generator_b2a(self.fake_b)
-
-    @cached_property
-    def cycle_b(self) -> Tensor:
-        """G(F(b)), which should be b"""
-        return self.networks.generator_a2b(self.fake_a)
-
-    @cached_property
-    def identity_a(self) -> Tensor:
-        """F(a), which should be a"""
-        return self.networks.generator_b2a(self.real_a)
-
-    @cached_property
-    def identity_b(self) -> Tensor:
-        """G(b), which should be b"""
-        return self.networks.generator_a2b(self.real_b)
+    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
+        for name, network in self.named_children():
+            if name.startswith("discriminator"):
+                yield from network.parameters()

@@ -5,6 +5,7 @@ CycleGAN keeps the last 50 generated images (Zhu 2017, section 4) "to reduce mod
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import torch
@@ -55,3 +56,50 @@ class History:
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
         self._examples = [example.to(device) for example in state["examples"]]
         self._generator.set_state(state["generator"].cpu())
+
+
+class Histories:
+    """One history for each game, made when the game is first played.
+
+    Args:
+        size: of each.
+        seed: each history draws from a random state of its own that follows from this and from
+            the game's name.
+    """
+
+    def __init__(
+        self,
+        a: History | None = None,
+        b: History | None = None,
+        *,
+        size: int = 50,
+        seed: int = 0,
+    ) -> None:
+        self.size, self.seed = size, seed
+        self._histories: dict[str, History] = {}
+        if a is not None and b is not None:
+            self._histories = {"discriminator_a": a, "discriminator_b": b}
+
+    @property
+    def a(self) -> History:
+        return self["discriminator_a"]
+
+    @property
+    def b(self) -> History:
+        return self["discriminator_b"]
+
+    def __getitem__(self, game: str) -> History:
+        """The history of the game with the discriminator of that name."""
+        if game not in self._histories:
+            seed = zlib.crc32(f"{self.seed}/{game}".encode())
+            self._histories[game] = History(self.size, seed)
+        return self._histories[game]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an exact resume needs."""
+        return {name: history.state_dict() for name, history in self._histories.items()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        self._histories = {}
+        for name, content in state.items():
+            self[name].load_state_dict(content, device)

@@ -1,4 +1,4 @@
-"""The generators' objective: a sum of named terms, each with a weight and a schedule.
+"""The generators' objective, a sum of named terms, and the games that the discriminators play.
 
     L(G, F) = L_adv(G, D_B) + L_adv(F, D_A) + λ L_cyc(G, F) + λ_id L_identity(G, F)
 
@@ -7,9 +7,9 @@ the keys that a recipe may give. To add one, in one file:
 
     @register_term("my_term")
     @dataclass(frozen=True)
-    class MyTerm:
+    class MyTerm(Term):
         sharpness: float = 1.0
-        needs: ClassVar[frozenset[str]] = frozenset()
+        reads = frozenset({"cycle_a", "cycle_b"})
 
         def __call__(self, t: Translation) -> dict[str, Tensor]:
             return {"my_term_a": ..., "my_term_b": ...}
@@ -19,24 +19,73 @@ The values it returns are not weighted; each is logged, weighted, under its name
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from cyclegan_media.core.adversarial import ADVERSARIAL_LOSSES, AdversarialLoss
-from cyclegan_media.core.cyclegan import Translation
+from cyclegan_media.core.history import Histories
 from cyclegan_media.core.schedules import Weight
+from cyclegan_media.core.translation import Batch, Roster, Translation
 
 
-class Term(Protocol):
-    """One summand; ``needs`` names what the data must give beside the two batches."""
+class Game(NamedTuple):
+    """What one discriminator is to tell apart. Each game has a discriminator of its own."""
 
-    needs: ClassVar[frozenset[str]]
+    discriminator: str
+    """Its name in :class:`CycleGAN`; the discriminator's loss is logged under it, too."""
+    real: Tensor
+    fake: Tensor
 
-    def __call__(self, t: Translation) -> dict[str, Tensor]: ...
+
+class Term(ABC):
+    """One summand of the objective."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the data must give beside the two batches (``mask``: the extras mask_a, mask_b)."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """What the method must compute, by the names of its attributes."""
+
+    def roster(self, method: type[Batch]) -> Roster:
+        """The networks that the term needs beside those of ``method``."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, t: Any) -> dict[str, Tensor]:
+        """The summands for the translation ``t``, scalars by name."""
+
+
+@dataclass(frozen=True)
+class AdversarialTerm(Term):
+    """A term that is the generators' side of games; the discriminators play the other side.
+
+    Args:
+        loss: ``lsgan``, ``bce``, ``hinge`` or ``wgan-gp``.
+    """
+
+    loss: str = "lsgan"
+
+    def __post_init__(self) -> None:
+        if self.loss not in ADVERSARIAL_LOSSES:
+            known = ", ".join(ADVERSARIAL_LOSSES)
+            raise ValueError(f"no adversarial loss is called {self.loss!r}; there are: {known}")
+
+    @property
+    def rules(self) -> AdversarialLoss:
+        return ADVERSARIAL_LOSSES[self.loss]()
+
+    @abstractmethod
+    def games(self, t: Any) -> dict[str, Game]:
+        """The games on the translation ``t``, by the name of the generators' summand."""
+
+    def __call__(self, t: Any) -> dict[str, Tensor]:
+        return {
+            name: self.rules.generator(t.networks[game.discriminator](game.fake))
+            for name, game in self.games(t).items()
+        }
 
 
 TERMS: dict[str, type[Any]] = {}
@@ -56,90 +105,73 @@ def register_term(name: str) -> Callable[[T], T]:
     return add
 
 
-@register_term("adversarial")
-@dataclass(frozen=True)
-class Adversarial:
-    """``L_adv(G, D_B) + L_adv(F, D_A)`` (Zhu 2017, eq. 1), by default with least squares.
-
-    Args:
-        loss: ``lsgan``, ``bce``, ``hinge`` or ``wgan-gp``; the discriminators play the same game.
-    """
-
-    loss: str = "lsgan"
-    needs: ClassVar[frozenset[str]] = frozenset()
-
-    def __post_init__(self) -> None:
-        if self.loss not in ADVERSARIAL_LOSSES:
-            known = ", ".join(ADVERSARIAL_LOSSES)
-            raise ValueError(f"no adversarial loss is called {self.loss!r}; there are: {known}")
-
-    @property
-    def game(self) -> AdversarialLoss:
-        return ADVERSARIAL_LOSSES[self.loss]()
-
-    def __call__(self, t: Translation) -> dict[str, Tensor]:
-        return {
-            "adversarial_a2b": self.game.generator(t.networks.discriminator_b(t.fake_b)),
-            "adversarial_b2a": self.game.generator(t.networks.discriminator_a(t.fake_a)),
-        }
-
-
-@register_term("cycle")
-@dataclass(frozen=True)
-class Cycle:
-    """``E‖F(G(a)) − a‖₁ + E‖G(F(b)) − b‖₁`` (Zhu 2017, eq. 2), as means over all elements."""
-
-    needs: ClassVar[frozenset[str]] = frozenset()
-
-    def __call__(self, t: Translation) -> dict[str, Tensor]:
-        return {
-            "cycle_a": F.l1_loss(t.cycle_a, t.real_a),
-            "cycle_b": F.l1_loss(t.cycle_b, t.real_b),
-        }
-
-
-@register_term("identity")
-@dataclass(frozen=True)
-class Identity:
-    """``E‖G(b) − b‖₁ + E‖F(a) − a‖₁`` (Zhu 2017, section 5.2; Kaneko & Kameoka 2017, eq. 4)."""
-
-    needs: ClassVar[frozenset[str]] = frozenset()
-
-    def __call__(self, t: Translation) -> dict[str, Tensor]:
-        return {
-            "identity_a2b": F.l1_loss(t.identity_b, t.real_b),
-            "identity_b2a": F.l1_loss(t.identity_a, t.real_a),
-        }
-
-
 class Objective:
-    """The weighted sum that the generators minimise, and the game that the discriminators play.
+    """The weighted sum that the generators minimise, and the games of the discriminators.
 
     Args:
-        terms: by name, each with its weight. ``adversarial`` must be among them, since it says
-            which game the discriminators play.
+        terms: by name, each with its weight. One of them must bring games, or nothing would
+            pull the generated examples towards the other domain.
+        method: how the batches are translated.
+
+    Raises:
+        ValueError: no term brings games, or a term reads what the method does not compute.
     """
 
-    def __init__(self, terms: Mapping[str, tuple[Term, Weight]]) -> None:
-        adversarial = terms.get("adversarial")
-        if adversarial is None or not isinstance(adversarial[0], Adversarial):
-            raise ValueError("an objective needs the term 'adversarial'")
+    def __init__(
+        self, terms: Mapping[str, tuple[Term, Weight]], method: type[Batch] = Translation
+    ) -> None:
         self.terms = dict(terms)
-        self.game = adversarial[0].game
+        self.method = method
+        if not any(isinstance(term, AdversarialTerm) for term, _ in self.terms.values()):
+            raise ValueError("an objective needs a term that brings games, such as 'adversarial'")
+        for name, (term, _) in self.terms.items():
+            lacking = sorted(what for what in term.reads if not hasattr(method, what))
+            if lacking:
+                raise ValueError(
+                    f"{name}: reads {', '.join(lacking)}, which this recipe's method does not have"
+                )
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:
         """What each term needs from the data beside the two batches."""
         return {name: term.needs for name, (term, _) in self.terms.items()}
 
-    def generators(self, translation: Translation, step: int) -> dict[str, Tensor]:
-        """Every weighted summand at ``step``, by name; their sum is what the generators minimise.
+    @property
+    def roster(self) -> Roster:
+        """All networks that the method and the terms need, by name."""
+        roster = dict(self.method.roster)
+        for term, _ in self.terms.values():
+            roster.update(term.roster(self.method))
+        return roster
 
-        A term whose weight is 0 at this step is not computed.
-        """
+    def _active(self, step: int) -> dict[str, tuple[Term, float]]:
+        # A term whose weight is 0 at this step is not computed, nor are its games played.
+        weights = {name: weight(step) for name, (_, weight) in self.terms.items()}
+        return {name: (self.terms[name][0], at) for name, at in weights.items() if at != 0}
+
+    def generators(self, t: Batch) -> dict[str, Tensor]:
+        """Every weighted summand by name; their sum is what the generators' side minimises."""
         summands: dict[str, Tensor] = {}
-        for term, weight in self.terms.values():
-            at = weight(step)
-            if at != 0:
-                summands.update({name: at * value for name, value in term(translation).items()})
+        for term, weight in self._active(t.step).values():
+            summands.update({name: weight * value for name, value in term(t).items()})
         return summands
+
+    def discriminators(self, t: Batch, histories: Histories) -> dict[str, Tensor]:
+        """What each discriminator minimises, by its name.
+
+        A term's weight says how much the generators listen to its discriminators; these play
+        their games in full as long as it is not 0.
+        """
+        played = [
+            (game, term.rules)
+            for term, _ in self._active(t.step).values()
+            if isinstance(term, AdversarialTerm)
+            for game in term.games(t).values()
+        ]
+        losses: dict[str, Tensor] = {}
+        for (name, real, fake), rules in sorted(played, key=lambda each: each[0].discriminator):
+            if name in losses:
+                raise ValueError(f"{name}: two terms bring it a game; each needs one of its own")
+            fake = histories[name](fake.detach())
+            losses[name] = rules.discriminator(t.networks[name], real.detach(), fake)
+        return losses
