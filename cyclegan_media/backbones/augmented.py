@@ -5,7 +5,7 @@ Mappings from Unpaired Data", ICML 2018, arXiv 1802.10151, sections 3 and 4. Wha
 not tell about an example of B is a latent code z_b ~ N(0, 1):
 
     G_AB(a, z_b) → b        cin_resnet
-    E_B(a, b) → z_b         latent_encoder, by which z_b is found again, or borrowed
+    E_B(b, a) → z_b         latent_encoder, by which z_b is found again, or borrowed
     D_Z(z)                  latent_discriminator, encoded codes against the prior's
 
 and likewise with A and B exchanged. The generator is CycleGAN's ResNet (``resnet.py``) whose
@@ -157,7 +157,8 @@ def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 class LatentEncoder(Backbone):
     """Maps an example of each domain, ``(batch, channels, height, width)`` both, to codes.
 
-    ``encoder(a, b)`` is ``(batch, latent)``: the mean of the code, without noise.
+    ``encoder(own, other)`` is ``(batch, latent)``, the mean of the code without noise; first comes
+    the example of the domain that the code is about: E_B(b, a).
     """
 
     Config = LatentEncoderConfig
@@ -180,15 +181,15 @@ class LatentEncoder(Backbone):
             *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], config.latent)
         )
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        self.check_input(a)
-        self.check_input(b)
-        if a.shape != b.shape:
+    def forward(self, own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        self.check_input(own)
+        self.check_input(other)
+        if own.shape != other.shape:
             raise UserError(
-                f"backbone {self.name!r}: the two pictures differ in shape, {tuple(a.shape)} and"
-                f" {tuple(b.shape)}; resize one of them"
+                f"backbone {self.name!r}: the two pictures differ in shape, {tuple(own.shape)} and"
+                f" {tuple(other.shape)}; resize one of them"
             )
-        return self.layers(torch.cat([a, b], dim=1))
+        return self.layers(torch.cat([own, other], dim=1))
 
 
 @register("latent_discriminator")
