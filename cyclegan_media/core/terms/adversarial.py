@@ -15,7 +15,8 @@ class Adversarial(AdversarialTerm):
     """``L_adv(G, D_B) + L_adv(F, D_A)`` (Zhu 2017, eq. 1), by default with least squares."""
 
     def roster(self, method: type[Batch]) -> Roster:
-        return {f"discriminator_{way.target}": Part("discriminator") for way in method.directions}
+        targets = sorted(way.target for way in method.directions)
+        return {f"discriminator_{domain}": Part("discriminator") for domain in targets}
 
     def games(self, t: Batch) -> dict[str, Game]:
         return {
@@ -37,7 +38,8 @@ class SecondAdversarial(AdversarialTerm):
 
     def roster(self, method: type[Batch]) -> Roster:
         part = Part("discriminator", "second_discriminator")
-        return {f"discriminator_second_{way.target}": part for way in method.directions}
+        targets = sorted(way.target for way in method.directions)
+        return {f"discriminator_second_{domain}": part for domain in targets}
 
     def games(self, t: Batch) -> dict[str, Game]:
         return {
