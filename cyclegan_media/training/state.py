@@ -25,6 +25,7 @@ from cyclegan_media.core import (
     normal_init,
 )
 from cyclegan_media.recipe import Recipe
+from cyclegan_media.training.prepared import Prepared
 from cyclegan_media.training.tasks import Generators
 
 
@@ -35,7 +36,7 @@ class TrainingState:
     networks: CycleGAN
     """The plain networks: what is averaged and saved."""
     prepared: CycleGAN
-    """The same networks behind Fabric's wrappers (precision, data parallel): what trains."""
+    """The same networks at the training's precision and data parallel: what the step calls."""
     optimisers: Optimisers
     histories: Histories
     average: MovingAverage | None
@@ -64,7 +65,7 @@ def initial_state(recipe: Recipe, fabric: Fabric) -> TrainingState:
     networks.to(fabric.device)
     average = MovingAverage(_pair(networks), recipe.trainer.ema) if recipe.trainer.ema else None
     prepared = CycleGAN(
-        **{name: fabric.setup_module(network) for name, network in networks.named_children()}
+        **{name: Prepared(network, fabric) for name, network in networks.named_children()}
     )
 
     def adam(parameters: Iterator[nn.Parameter], rate: float) -> Optimizer:
