@@ -110,10 +110,14 @@ def describe_recipe(source: str) -> dict[str, Any]:
         "kind": "recipe",
         **content,
         "parameters": {
-            part: _built_parameters(content["model"][part])
-            for part in ("generator", "discriminator")
+            part: _built_parameters(spec) for part, spec in networks_of(content["model"]).items()
         },
     }
+
+
+def networks_of(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The networks that a recipe's ``model`` section names, by their keys."""
+    return {key: spec for key, spec in model.items() if isinstance(spec, dict) and "name" in spec}
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:

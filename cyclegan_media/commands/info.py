@@ -142,7 +142,9 @@ def _training(d: Mapping[str, Any]) -> list[str]:
 
 
 def _recipe(d: Mapping[str, Any]) -> list[str]:
-    model, trainer = d["model"], d["trainer"]
+    from cyclegan_media.commands.describe import networks_of
+
+    trainer = d["trainer"]
     if trainer["steps"] is not None:
         length = f"{trainer['steps']} steps and {trainer['decay_steps'] or 0} of decay"
     else:
@@ -153,8 +155,8 @@ def _recipe(d: Mapping[str, Any]) -> list[str]:
         "data": d["data_wanted"],
         "domains": " and ".join(d["domains"]),
         **{
-            part: f"{_spec(model[part])}; {_count(d['parameters'][part])} parameters"
-            for part in ("generator", "discriminator")
+            part: f"{_spec(spec)}; {_count(d['parameters'][part])} parameters"
+            for part, spec in networks_of(d["model"]).items()
         },
         "objective": "; ".join(
             " ".join([name, *(f"{key} {value}" for key, value in keys.items())])
