@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,24 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.speech import (
-    AnalysisConfig,
-    Features,
-    SpeakerStatistics,
-    active_frames,
-    analyse_corpus,
-)
-from cyclegan_media.speech.corpus import Progress
+from cyclegan_media.speech import Features, SpeakerStatistics, active_frames, has_speech
 
 _LEAST_SPEECH = 0.5
 """Share of a segment's frames that must be speech, where the utterance has such a place."""
-
-
-def read_samples(path: Path, sample_rate: int) -> NDArray[np.floating[Any]]:
-    """The best audio stream of a file, mixed to mono, ``(n,)`` in −1…1 at ``sample_rate``."""
-    from cyclegan_media.media.audio import read_audio
-
-    return np.asarray(read_audio(path, sample_rate=sample_rate, mono=True).samples[0])
 
 
 class VoiceSegments:
@@ -43,10 +26,9 @@ class VoiceSegments:
         features: one speaker's recordings.
         statistics: what they are standardised by.
         frames: length of a segment.
-        multiple: what ``frames`` must be a multiple of.
 
     Raises:
-        UserError: ``frames`` is not such a multiple, or there is less than a segment of speech.
+        UserError: there is less than a segment of speech.
     """
 
     def __init__(
@@ -54,18 +36,15 @@ class VoiceSegments:
         features: Sequence[Features],
         statistics: SpeakerStatistics,
         frames: int = 128,
-        multiple: int = 4,
     ) -> None:
-        if frames < 1 or frames % multiple:
-            raise UserError(f"frames: {frames} is not a positive multiple of {multiple}")
         self.frames = frames
         self._utterances: list[Tensor] = []
         self._starts: list[Tensor] = []
         total = 0
         for item in features:
-            active = active_frames(item)
-            if not (active & item.voiced).any():
+            if not has_speech(item):
                 continue
+            active = active_frames(item)
             first, last = np.flatnonzero(active)[[0, -1]]
             spectrum = statistics.standardise(item.mel_cepstrum[:, first : last + 1])
             total += int(active.sum())
@@ -87,47 +66,23 @@ class VoiceSegments:
         return self._utterances[index][:, start : start + self.frames].clone()
 
 
-def voice_domains(
-    paths_a: Sequence[str | os.PathLike[str]],
-    paths_b: Sequence[str | os.PathLike[str]],
-    analysis: AnalysisConfig | None = None,
-    frames: int = 128,
-    cache: Path | bool | None = None,
-    progress: Progress | None = None,
-    *,
-    multiple: int = 4,
-    workers: int | None = None,
-) -> tuple[VoiceSegments, VoiceSegments, SpeakerStatistics, SpeakerStatistics]:
-    """Analyse two speakers' recordings and make each a domain.
+def voice_domain(
+    features: Sequence[Features], frames: int = 128, *, where: str = "voice"
+) -> tuple[VoiceSegments, SpeakerStatistics]:
+    """Make one speaker's recordings a domain, standardised by their own statistics.
 
     Args:
-        cache, progress, workers: see :func:`cyclegan_media.speech.corpus.analyse_corpus`.
-
-    Returns:
-        The segments of A and of B, and the statistics of A and of B.
+        frames: length of a segment.
+        where: what to call the speaker in messages, for instance the folder.
 
     Raises:
-        UserError: a file cannot be read, or a domain holds less than a segment of speech.
+        UserError: no recordings, or less than a segment of speech.
     """
-    paths = [*paths_a, *paths_b]
-    features = analyse_corpus(
-        paths, analysis, read=read_samples, cache=cache, workers=workers, progress=progress
-    )
-    domains = []
-    for side, part, files in (
-        ("A", features[: len(paths_a)], paths_a),
-        ("B", features[len(paths_a) :], paths_b),
-    ):
-        if not files:
-            raise UserError(f"domain {side}: no recordings")
-        statistics = SpeakerStatistics.from_features(part)
-        try:
-            segments = VoiceSegments(part, statistics, frames, multiple)
-        except UserError as error:
-            raise UserError(f"{Path(files[0]).parent}: domain {side}: {error}") from error
-        domains.append((segments, statistics))
-    (segments_a, statistics_a), (segments_b, statistics_b) = domains
-    return segments_a, segments_b, statistics_a, statistics_b
+    try:
+        statistics = SpeakerStatistics.from_features(features)
+        return VoiceSegments(features, statistics, frames), statistics
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _at_least(spectrum: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

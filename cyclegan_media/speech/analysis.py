@@ -30,7 +30,8 @@ Floats = NDArray[np.floating[Any]]
 _BLOCK_SECONDS = 20.0
 _CONTEXT_SECONDS = 0.5
 """Long recordings are analysed in blocks, each with this much of its neighbours on both sides:
-several periods of the lowest F0, so that a block's values are those of the whole."""
+several periods of the lowest F0, so that a block's values are those of the whole (all but the
+aperiodicity's, to which D4C adds a little noise that depends on all frames before)."""
 
 
 class AnalysisConfig(BaseModel):
@@ -130,6 +131,29 @@ def analyse(
     )
 
 
+def find_aperiodicity(
+    samples: Floats, f0: Floats, config: AnalysisConfig | None = None
+) -> NDArray[np.float32]:
+    """The aperiodicity ``(frames, fft_size / 2 + 1)`` of samples whose F0 is known.
+
+    For parts of a long recording: the aperiodicity of all of it would fill the memory.
+
+    Args:
+        samples: ``(n,)`` in −1…1 at ``config.sample_rate``.
+        f0: ``(frames,)`` in Hz, 0 where unvoiced; frame ``k`` is centred at ``k · frame_period``.
+
+    Raises:
+        UserError: not one channel, no samples, or values that are not finite.
+    """
+    config = config or AnalysisConfig()
+    signal = _checked(samples)
+    signal = np.pad(signal, (0, max(0, 2 * config.fft_size - len(signal))))
+    f0 = np.ascontiguousarray(f0, dtype=np.float64)
+    times = np.arange(len(f0)) * (config.frame_period / 1000)
+    found = world().d4c(signal, f0, times, config.sample_rate, fft_size=config.fft_size)
+    return np.asarray(found, dtype=np.float32)
+
+
 def synthesise(features: Features, config: AnalysisConfig | None = None) -> NDArray[np.float32]:
     """The waveform ``(features.samples,)`` of features analysed with their aperiodicity.
 
@@ -216,10 +240,7 @@ def _block(
     envelope = world().cheaptrick(signal, f0, times, rate, fft_size=config.fft_size)
     keep = slice(first, first + count)
     cepstrum = envelope_to_mel_cepstrum(envelope[keep], config.coefficients, config.warping)
-    found = None
-    if aperiodicity:
-        found = world().d4c(signal, f0, times, rate, fft_size=config.fft_size)
-        found = found[keep].astype(np.float32)
+    found = find_aperiodicity(signal, f0, config)[keep] if aperiodicity else None
     return f0[keep], cepstrum, found
 
 

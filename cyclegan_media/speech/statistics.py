@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.speech.analysis import Features
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 ACTIVE_RANGE_DB = 30.0
 """Frames so far below a recording's loudest one are pauses."""
+SILENCE_DB = -90.0
+"""Frames below are silent whatever the rest is: the rounding to 16 bits is about as loud."""
 
 _LEAST_STD = 1e-3
 """Of a coefficient (natural logarithm of amplitude): below, the spectrum does not vary at all."""
@@ -25,11 +29,11 @@ class SpeakerStatistics:
     """Means and standard deviations over one speaker's recordings."""
 
     mean: NDArray[np.float32]
-    """``(coefficients,)`` of the mel-cepstrum c₁ …, over active frames."""
+    """``(coefficients,)`` of the mel-cepstrum c₁ …, over all frames that are no pause."""
     std: NDArray[np.float32]
     """``(coefficients,)``, above 0."""
     log_f0_mean: float
-    """Of the natural logarithm of F0 in Hz, over voiced frames; 0 if there was none."""
+    """Of the natural logarithm of F0 in Hz, over voiced frames of speech; 0 if there was none."""
     log_f0_std: float
 
     @property
@@ -41,18 +45,21 @@ class SpeakerStatistics:
     def from_features(cls, features: Sequence[Features]) -> SpeakerStatistics:
         """Statistics over all recordings of a speaker.
 
-        Pauses are left out of the spectral statistics: how long a speaker is silent says nothing
-        about the voice. All-silent recordings count as a whole if there is nothing else.
+        Pauses are left out: how long a speaker is silent says nothing about the voice. So are
+        recordings without any voiced speech (noises, room tone), unless there is nothing else.
 
         Raises:
             UserError: no recordings.
         """
         if not features:
             raise UserError("speaker statistics: need at least one recording")
-        kept = [item.mel_cepstrum[:, active_frames(item)] for item in features]
+        spoken = [item for item in features if has_speech(item)]
+        kept = [item.mel_cepstrum[:, active_frames(item)] for item in spoken]
+        pitches = [item.f0[active_frames(item) & item.voiced] for item in spoken]
+        if not spoken:
+            kept, pitches = [item.mel_cepstrum for item in features], [np.empty(0, np.float32)]
         spectra = np.concatenate(kept, axis=1).astype(np.float64)
-        voiced = np.concatenate([item.f0[item.voiced] for item in features]).astype(np.float64)
-        log_f0 = np.log(voiced)
+        log_f0 = np.log(np.concatenate(pitches).astype(np.float64))
         return cls(
             mean=spectra.mean(axis=1).astype(np.float32),
             std=np.maximum(spectra.std(axis=1), _LEAST_STD).astype(np.float32),
@@ -70,6 +77,8 @@ class SpeakerStatistics:
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """As float32 tensors named ``{prefix}.mean`` and so on, for a model folder."""
+        import torch
+
         return {
             f"{prefix}.mean": torch.from_numpy(self.mean.copy()),
             f"{prefix}.std": torch.from_numpy(self.std.copy()),
@@ -96,16 +105,21 @@ class SpeakerStatistics:
 
 
 def active_frames(features: Features, range_db: float = ACTIVE_RANGE_DB) -> NDArray[np.bool_]:
-    """``(frames,)``: which frames are within ``range_db`` of the recording's loudest."""
+    """``(frames,)``: which are within ``range_db`` of the recording's loudest, and not silent."""
     level = features.level()
-    return np.asarray(level >= level.max() - range_db)
+    return np.asarray(level >= max(level.max() - range_db, SILENCE_DB))
+
+
+def has_speech(features: Features) -> bool:
+    """Whether any frame is voiced and no pause."""
+    return bool((active_frames(features) & features.voiced).any())
 
 
 def _tensor(tensors: Mapping[str, Tensor], name: str) -> NDArray[np.float32]:
     tensor = tensors.get(name)
     if tensor is None:
         raise UserError(f"statistics: tensor {name!r} is missing; train or export the model again")
-    array = tensor.detach().cpu().to(torch.float32).numpy().copy()
+    array = tensor.detach().cpu().float().numpy().copy()
     if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
         raise UserError(f"statistics: tensor {name!r} must be a list of finite numbers")
     return array

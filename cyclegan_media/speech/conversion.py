@@ -1,0 +1,147 @@
+"""Features of one speaker → features of another, by a generator of spectra.
+
+As in CycleGAN-VC (Kaneko & Kameoka 2017, arXiv 1711.11293, section 4.1): the generator maps the
+standardised mel-cepstrum, log F0 is matched in mean and deviation, aperiodicity and energy stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_media.speech.analysis import Features
+from cyclegan_media.speech.f0 import transform_f0
+from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WINDOW = 1024
+"""Frames that the generator sees at once, at most: longer speech goes through it in windows."""
+OVERLAP = 128
+"""Frames over which one window fades into the next: as long as a segment of training."""
+_MARGIN = 12
+"""Frames of quiet kept before and after each stretch of speech, soft onsets among them."""
+_PAUSE = 64
+"""Frames: shorter pauses belong to the speech around them, as they do in training."""
+
+
+def convert_features(
+    features: Features,
+    generator: nn.Module,
+    source: SpeakerStatistics,
+    target: SpeakerStatistics,
+) -> Features:
+    """Convert the features of a recording of any length.
+
+    Only stretches of speech go through the generator, since it was trained on them; in long
+    pauses the mean and deviation of each coefficient are matched. Stretches fade into pauses.
+
+    Args:
+        generator: maps ``(1, coefficients, frames)`` to the same shape; its ``multiple`` and
+            ``minimum``, where it has them, say which numbers of frames it takes.
+        source, target: what its input and its output are standardised by.
+
+    Returns:
+        Features of the same number of frames, with the aperiodicity of ``features``.
+    """
+    standardised = source.standardise(features.mel_cepstrum)
+    converted = standardised.copy()
+    for start, stop in speech_stretches(active_frames(features)):
+        part = apply_to_frames(generator, standardised[:, start:stop])
+        share = _fades(stop - start, start > 0, stop < features.frames)
+        converted[:, start:stop] += share * (part - converted[:, start:stop])
+    return replace(
+        features,
+        f0=transform_f0(features.f0, source, target),
+        mel_cepstrum=target.destandardise(converted),
+    )
+
+
+def speech_stretches(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where speech starts and stops (exclusive), in frames, with a margin; pauses lie between.
+
+    Args:
+        active: ``(frames,)``, which frames are speech.
+    """
+    places = np.flatnonzero(active)
+    if not len(places):
+        return []
+    breaks = np.flatnonzero(np.diff(places) > _PAUSE)
+    firsts = places[np.concatenate([[0], breaks + 1])]
+    lasts = places[np.concatenate([breaks, [len(places) - 1]])]
+    return [
+        (max(0, int(first) - _MARGIN), min(len(active), int(last) + 1 + _MARGIN))
+        for first, last in zip(firsts, lasts, strict=True)
+    ]
+
+
+def apply_to_frames(
+    generator: nn.Module,
+    spectrum: NDArray[np.float32],
+    *,
+    window: int = WINDOW,
+    overlap: int = OVERLAP,
+) -> NDArray[np.float32]:
+    """Apply a generator to a standardised spectrum ``(coefficients, frames)`` of any length.
+
+    What is too short, or no multiple of what the generator takes, is continued by its mirror
+    image and cut again. What is longer than ``window`` goes through in windows that overlap by
+    ``overlap`` frames, where one fades linearly into the next, so memory does not grow with it.
+
+    Runs where the generator is, in its precision.
+    """
+    import torch
+
+    multiple, minimum = getattr(generator, "multiple", 1), getattr(generator, "minimum", 1)
+    parameter = next(generator.parameters())
+
+    def apply(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        frames = part.shape[1]
+        wanted = -(-max(frames, minimum) // multiple) * multiple
+        # "symmetric" repeats the edge frame, so that a single frame can be continued, too.
+        padded = np.pad(part, ((0, 0), (0, wanted - frames)), mode="symmetric")
+        batch = torch.from_numpy(np.ascontiguousarray(padded)).to(parameter)[None]
+        with torch.inference_mode():
+            return generator(batch)[0, :, :frames].float().cpu().numpy()
+
+    return _in_windows(apply, spectrum, window, overlap)
+
+
+def _in_windows(
+    apply: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    spectrum: NDArray[np.float32],
+    window: int,
+    overlap: int,
+) -> NDArray[np.float32]:
+    frames = spectrum.shape[1]
+    if frames <= window:
+        return apply(spectrum)
+    out = np.zeros_like(spectrum)
+    # Windows of one length, evenly spread, so that the last one is not a mere remnant.
+    count = -(-(frames - overlap) // (window - overlap))
+    starts = np.rint(np.linspace(0, frames - window, count)).astype(int)
+    for number, start in enumerate(starts):
+        part = apply(spectrum[:, start : start + window])
+        if number:
+            shared = starts[number - 1] + window - start
+            fade = (np.arange(shared, dtype=np.float32) + 0.5) / shared
+            part[:, :shared] = fade * part[:, :shared] + (1 - fade) * out[:, start : start + shared]
+        out[:, start : start + window] = part
+    return out
+
+
+def _fades(frames: int, fade_in: bool, fade_out: bool) -> NDArray[np.float32]:
+    """1, rising from and falling to 0 over the margins where there is something beyond."""
+    share = np.ones(frames, dtype=np.float32)
+    length = min(_MARGIN, frames)
+    ramp = (np.arange(length, dtype=np.float32) + 0.5) / length
+    if fade_in:
+        share[:length] = ramp
+    if fade_out:
+        share[-length:] = np.minimum(share[-length:], ramp[::-1])
+    return share

@@ -1,0 +1,134 @@
+"""A speaker's waveform → another's, part by part, at the level it came in with."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_media.speech.analysis import (
+    AnalysisConfig,
+    Features,
+    analyse,
+    find_aperiodicity,
+    synthesise,
+)
+from cyclegan_media.speech.conversion import convert_features
+from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Samples = NDArray[np.float32]
+
+CEILING = 0.99
+"""Largest amplitude that leaves :func:`limit`, a little below what files hold."""
+_PART_SECONDS = 30.0
+"""Length of what is synthesised at once; the cut is made at the quietest place of its last third,
+where the phase of the pulses, which starts anew, is not heard."""
+_CONTEXT_SECONDS = 0.5
+_FADE_SECONDS = 0.02
+_LIMITER_SECONDS = 0.005
+
+
+def convert_signal(
+    signal: Samples,
+    generator: nn.Module,
+    source: SpeakerStatistics,
+    target: SpeakerStatistics,
+    config: AnalysisConfig,
+) -> Samples:
+    """Convert a recording ``(n,)`` at ``config.sample_rate``; gives as many samples.
+
+    Speech comes out at the level (root mean square) it came in with, and may exceed ±1: see
+    :func:`limit`. Without anything louder than the noise of 16 bits, the output is zero.
+
+    Raises:
+        UserError: not one channel, no samples, or values that are not finite.
+    """
+    features = analyse(signal, config)
+    active = active_frames(features)
+    if not active.any():
+        return np.zeros(len(signal), dtype=np.float32)
+    converted = convert_features(features, generator, source, target)
+    samples = synthesise_converted(converted, features, signal, config)
+    place = np.arange(len(signal)) * 1000 / config.sample_rate / config.frame_period
+    speech = active[np.minimum(np.rint(place).astype(int), len(active) - 1)]
+    before, after = _level(signal[speech]), _level(samples[speech])
+    return samples * np.float32(before / after) if after > 0 else samples
+
+
+def synthesise_converted(
+    converted: Features, original: Features, signal: Samples, config: AnalysisConfig
+) -> Samples:
+    """The waveform of converted features, with the aperiodicity of the original recording.
+
+    Only one part of a long recording has its envelopes in memory at a time.
+
+    Args:
+        original, signal: the recording that the features were converted from.
+    """
+    period = config.sample_rate * config.frame_period / 1000  # samples from frame to frame
+    context = round(_CONTEXT_SECONDS * 1000 / config.frame_period)
+    out = np.zeros(len(signal), dtype=np.float32)
+    for start, stop in pairwise(_cuts(original.level(), config)):
+        first, last = max(0, start - context), min(original.frames, stop + context)
+        left = round(first * period)
+        right = len(signal) if last == original.frames else round(last * period)
+        part = synthesise(
+            Features(
+                f0=converted.f0[first:last],
+                mel_cepstrum=converted.mel_cepstrum[:, first:last],
+                energy=converted.energy[first:last],
+                samples=right - left,
+                aperiodicity=find_aperiodicity(signal[left:right], original.f0[first:last], config),
+            ),
+            config,
+        )
+        clock = np.arange(left, right) / config.sample_rate
+        seconds = config.frame_period / 1000
+        if start > 0:
+            part *= _ramp(clock - start * seconds)
+        if stop < original.frames:
+            part *= _ramp(stop * seconds - clock)
+        out[left:right] += part
+    return out
+
+
+def limit(samples: Samples, sample_rate: int) -> Samples:
+    """``(n,)`` with every peak beyond ±0.99 turned down to it, and all else left as it is.
+
+    The gain is the least that any sample within 5 ms asks for, averaged over the same 5 ms, so it
+    is there before the peak is, and moves too slowly to be heard as distortion.
+    """
+    peak = np.abs(samples)
+    if peak.max(initial=0.0) <= CEILING:
+        return samples
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+    gain = np.minimum(1, CEILING / np.maximum(peak, CEILING)).astype(np.float64)
+    width = 2 * round(_LIMITER_SECONDS * sample_rate / 2) + 1
+    # Every gain averaged for a sample is one that looked at that sample.
+    gain = uniform_filter1d(minimum_filter1d(gain, width, mode="nearest"), width, mode="nearest")
+    return np.clip(samples * gain, -CEILING, CEILING).astype(np.float32)
+
+
+def _cuts(level: NDArray[np.float32], config: AnalysisConfig) -> list[int]:
+    """Where parts begin and end, in frames."""
+    length = round(_PART_SECONDS * 1000 / config.frame_period)
+    cuts = [0]
+    while len(level) - cuts[-1] > length:
+        search = cuts[-1] + length * 2 // 3
+        cuts.append(search + int(level[search : cuts[-1] + length].argmin()))
+    return [*cuts, len(level)]
+
+
+def _ramp(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 to 1 around 0 s."""
+    return np.clip(seconds / _FADE_SECONDS + 0.5, 0, 1)
+
+
+def _level(samples: Samples) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0

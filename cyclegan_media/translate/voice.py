@@ -1,0 +1,126 @@
+"""A recording in one voice → the same recording in another, with a trained voice model.
+
+WORLD analysis, the model's generator on the standardised mel-cepstra, log-Gaussian F0
+transformation, WORLD synthesis (Kaneko & Kameoka 2017, arXiv 1711.11293, section 4.1).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from cyclegan_media.backbones.registry import Backbone
+from cyclegan_media.errors import UserError
+from cyclegan_media.files import check_output
+from cyclegan_media.media.audio import read_audio, resample
+from cyclegan_media.media.audio_writer import check_audio_output, write_audio
+from cyclegan_media.pretrained import Direction, PretrainedModel
+from cyclegan_media.speech import AnalysisConfig, SpeakerStatistics, convert_signal, limit
+
+
+def convert_voice(
+    model: PretrainedModel,
+    samples: NDArray[Any],
+    sample_rate: int,
+    direction: Direction = "a2b",
+    device: torch.device | str | None = None,
+) -> tuple[NDArray[np.float32], int]:
+    """Convert a recording of any length and sample rate.
+
+    A voice is one channel: several are mixed first (their mean), and one comes out. The output
+    has the sample rate, the number of samples and the level of speech of the input, so it can
+    take its place; it holds no frequencies beyond half the model's rate. No sample exceeds ±0.99.
+    Silence stays silent.
+
+    Args:
+        samples: ``(n,)`` or ``(channels, n)``, nominally −1…1.
+        sample_rate: of ``samples``, in Hz; they are resampled to the model's and back.
+        device: where the generator is moved to; ``None`` leaves it where it is.
+
+    Returns:
+        ``(n,)`` and its sample rate.
+
+    Raises:
+        UserError: ``model`` converts no voices, or not in this direction, or lacks statistics;
+            or ``samples`` are of another shape, none, or not finite.
+    """
+    generator, source, target, config = _parts(model, direction)
+    signal = np.asarray(samples, dtype=np.float32)
+    if signal.ndim not in (1, 2) or signal.size == 0:
+        raise UserError(f"samples: need shape (n,) or (channels, n), not {np.shape(samples)}")
+    if device is not None:
+        generator.to(device)
+    signal = np.atleast_2d(signal).mean(axis=0, keepdims=True)
+    at_model_rate = resample(signal, sample_rate, config.sample_rate)[0]
+    converted = convert_signal(at_model_rate, generator, source, target, config)
+    out = resample(converted[None], config.sample_rate, sample_rate)[0]
+    wanted = signal.shape[1]
+    out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
+    return limit(out, sample_rate), sample_rate
+
+
+def translate_recording(
+    model: PretrainedModel,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    direction: Direction = "a2b",
+    *,
+    stream: int | None = None,
+    overwrite: bool = False,
+    device: torch.device | str | None = None,
+) -> Path:
+    """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
+
+    Args:
+        source: a recording, or a video, whose sound is taken.
+        target: its suffix chooses the format.
+        stream: see :func:`cyclegan_media.media.audio.read_audio`.
+
+    Raises:
+        UserError: as :func:`convert_voice`; or ``source`` cannot be read, or ``target`` not
+            written, or exists and ``overwrite`` is false.
+        RunError: the disk is full.
+    """
+    check_audio_output(target)
+    check_output(target, overwrite=overwrite)
+    audio = read_audio(source, mono=True, stream=stream)
+    try:
+        samples, rate = convert_voice(model, audio.samples, audio.sample_rate, direction, device)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    return write_audio(target, samples, rate, overwrite)
+
+
+def _parts(
+    model: PretrainedModel, direction: Direction
+) -> tuple[Backbone, SpeakerStatistics, SpeakerStatistics, AnalysisConfig]:
+    """The generator, the statistics of its input and of its output, and the analysis."""
+    if model.config.modality != "voice":
+        raise UserError(
+            f"model: is for {model.config.modality}s, but a voice model is needed to convert a"
+            " recording"
+        )
+    generator = model.generators.get(direction)
+    if generator is None:
+        known = " and ".join(model.generators) or "none"
+        raise UserError(f"model: has no generator for the direction {direction}, only for {known}")
+    try:
+        config = AnalysisConfig.model_validate(model.config.analysis or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["analysis", *map(str, first["loc"])])
+        raise UserError(f"model: config.json: {key}: {first['msg']}") from error
+    speakers = {side: SpeakerStatistics.from_tensors(model.statistics, side) for side in ("a", "b")}
+    for side, statistics in speakers.items():
+        if len(statistics.mean) != config.coefficients:
+            raise UserError(
+                f"statistics: {side}.mean holds {len(statistics.mean)} coefficients, but the"
+                f" analysis has {config.coefficients}; train or export the model again"
+            )
+    return generator, speakers[direction[0]], speakers[direction[2]], config
