@@ -71,7 +71,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
 
 
 def describe_training(folder: Path) -> dict[str, Any]:
-    """The ``recipe``'s name, the ``checkpoints`` by steps, the ``best`` one, and the ``model``."""
+    """The ``recipe``'s name, ``checkpoints`` (``steps``, validation ``score``) and ``model``."""
     import yaml
 
     try:
@@ -79,20 +79,26 @@ def describe_training(folder: Path) -> dict[str, Any]:
         name, modality = recipe["name"], recipe["modality"]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise UserError(f"{folder / 'recipe.yaml'}: is not a recipe") from error
-    names = [path.name for path in (folder / "checkpoints").glob("step-*")]
-    best: dict[str, Any] | None = None
-    if (folder / "best.json").is_file():
-        best = json.loads((folder / "best.json").read_text())
+    checkpoints = [
+        {"steps": int(path.name.removeprefix("step-")), "score": _score(path)}
+        for path in sorted((folder / "checkpoints").glob("step-*"))
+    ]
     model = folder / "model"
     return {
         "path": str(folder),
         "kind": "training",
         "recipe": name,
         "modality": modality,
-        "checkpoints": sorted(int(name.removeprefix("step-")) for name in names),
-        "best": best,
+        "checkpoints": checkpoints,
         "model": describe_model(model) if model.is_dir() else None,
     }
+
+
+def _score(checkpoint: Path) -> float | None:
+    try:
+        return float(json.loads((checkpoint / "score.json").read_text())["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not every checkpoint was validated
 
 
 def describe_recipe(source: str) -> dict[str, Any]:

@@ -130,12 +130,10 @@ def _model(d: Mapping[str, Any]) -> list[str]:
 
 def _training(d: Mapping[str, Any]) -> list[str]:
     lines = [f"{d['path']}: a training by the recipe {d['recipe']} ({d['modality']})"]
-    if d["checkpoints"]:
-        lines.append(f"  checkpoints  after {', '.join(map(str, d['checkpoints']))} steps")
-    if d["best"]:
-        lines.append(
-            f"  best         after {d['best']['steps']} steps, score {d['best']['score']:.4g}"
-        )
+    for checkpoint in d["checkpoints"]:
+        score = checkpoint["score"]
+        shown = "" if score is None else f", score {score:.4g}"
+        lines.append(f"  checkpoint   after {checkpoint['steps']} steps{shown}")
     if d["model"] is None:
         return [*lines, "  model        none yet: the training has not ended"]
     return lines + render(d["model"])

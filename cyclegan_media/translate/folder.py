@@ -45,12 +45,14 @@ def plan(
             translate, or the only one of its name twice; a folder holds nothing to translate; or
             a target exists and ``overwrite`` is false, or is the source itself.
     """
+    # A path object would drop the slash that says "this is to be a folder".
+    ends_as_folder = os.fspath(target).endswith(("/", os.sep))
     target = Path(target)
     into_folder = (
-        len(sources) > 1
+        ends_as_folder
+        or len(sources) > 1
         or any(Path(source).is_dir() for source in sources)
         or target.is_dir()
-        or str(target).endswith(os.sep)
     )
     paths = [path for source in sources for path in _files(Path(source), modality)]
     jobs = [Job(path, target / _name(path, modality) if into_folder else target) for path in paths]
