@@ -1,0 +1,153 @@
+"""The trivial and the parallel method: what they compute, and what real speakers make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter1d
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.metrics.alignment import align
+from cyclegan_media.metrics.voice import METRIC_ANALYSIS, VoiceScores, compare_voices
+from cyclegan_media.metrics.voice_baselines import JointDensityGMM, match_moments, resynthesise
+from cyclegan_media.speech import Features, SpeakerStatistics, analyse, analyse_corpus
+
+
+def speech(seed: int, gain: float = 1.0, shift: float = 0.0, f0: float = 100.0) -> Features:
+    noise = np.random.default_rng(seed).standard_normal((4, 200))
+    movement = 4 * uniform_filter1d(noise, 9, axis=1)
+    pitch = f0 * np.exp(0.1 * np.sin(np.arange(200) / 10))
+    return Features(
+        f0=np.where(np.arange(200) % 50 < 40, pitch, 0).astype(np.float32),
+        mel_cepstrum=(gain * movement + shift).astype(np.float32),
+        energy=np.zeros(200, dtype=np.float32),
+        samples=16000,
+    )
+
+
+def test_moments_become_the_targets() -> None:
+    source, target = (
+        [speech(0), speech(1)],
+        [speech(2, 0.5, 3.0, 220.0), speech(3, 0.7, 2.0, 200.0)],
+    )
+    there = SpeakerStatistics.from_features(target)
+    moved = [match_moments(item, SpeakerStatistics.from_features(source), there) for item in source]
+    got = SpeakerStatistics.from_features(moved)
+    np.testing.assert_allclose(got.mean, there.mean, atol=1e-5)
+    np.testing.assert_allclose(got.std, there.std, rtol=1e-5)
+    assert got.log_f0_mean == pytest.approx(there.log_f0_mean, abs=1e-5)
+    assert got.log_f0_std == pytest.approx(there.log_f0_std, abs=1e-5)
+    np.testing.assert_array_equal(moved[0].voiced, source[0].voiced)
+
+
+def test_one_gaussian_is_linear_regression() -> None:
+    pairs = [(speech(k), speech(k, 0.8, 0.3)) for k in range(5)]
+    model = JointDensityGMM(*map(list, zip(*pairs, strict=True)), mixtures=1)
+
+    joined = []
+    for a, b in pairs:
+        here, there = align(a.mel_cepstrum, b.mel_cepstrum)
+        joined.append((a.mel_cepstrum[:, here], b.mel_cepstrum[:, there]))
+    x, y = (np.concatenate(side, axis=1).T.astype(float) for side in zip(*joined, strict=True))
+    new = speech(9)
+    for direction, given, wanted in (("a2b", x, y), ("b2a", y, x)):
+        design = np.column_stack([given, np.ones(len(given))])
+        slope, *_ = np.linalg.lstsq(design, wanted, rcond=None)
+        expected = np.column_stack([new.mel_cepstrum.T, np.ones(200)]) @ slope
+        got = model.convert(new, direction)
+        np.testing.assert_allclose(got.mel_cepstrum.T, expected, atol=5e-3)
+        np.testing.assert_array_equal(got.energy, new.energy)
+
+
+def sound(x: np.ndarray) -> Features:
+    return Features(
+        f0=np.full(x.shape[1], 100, np.float32),
+        mel_cepstrum=x.astype(np.float32),
+        energy=np.zeros(x.shape[1], np.float32),
+        samples=16000,
+    )
+
+
+def test_several_gaussians_convert_each_sound_in_its_own_way() -> None:
+    # Three sounds: the outer ones move up by 1, the middle one down by 1, which no line does.
+    random = np.random.default_rng(0)
+    kind = np.array([-5.0, 0.0, 5.0])[np.arange(240) // 20 % 3]
+    pairs = []
+    for _ in range(4):
+        x = kind + 0.1 * random.standard_normal((1, 240))
+        pairs.append((sound(x), sound(x + np.where(kind == 0, -1, 1))))
+    errors = {}
+    for mixtures in (1, 3):
+        model = JointDensityGMM(*map(list, zip(*pairs, strict=True)), mixtures=mixtures)
+        got = model.convert(pairs[0][0]).mel_cepstrum
+        errors[mixtures] = np.abs(got - pairs[0][1].mel_cepstrum).mean()
+    assert errors[3] < 0.15
+    assert errors[1] > 0.5
+
+
+def test_says_what_it_cannot_learn_from() -> None:
+    with pytest.raises(UserError, match="2 recordings of A and 1 of B"):
+        JointDensityGMM([speech(0), speech(1)], [speech(0)])
+    with pytest.raises(UserError, match="too few for 32 Gaussians of 8 dimensions"):
+        JointDensityGMM([speech(0)], [speech(0)])
+
+
+def test_resynthesis_keeps_what_there_is() -> None:
+    time = np.arange(16000) / 16000
+    signal = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 30)) / 4
+    features = analyse(signal, METRIC_ANALYSIS, aperiodicity=True)
+    again = resynthesise(features, METRIC_ANALYSIS)
+    assert again.frames == features.frames
+    assert compare_voices([again], [features]).log_f0_rmse < 0.01
+
+
+# Real speakers: an independent computation's figures
+
+
+def _read(path: Path, sample_rate: int) -> np.ndarray:
+    import soundfile
+
+    samples, rate = soundfile.read(path)
+    assert rate == sample_rate
+    return samples
+
+
+@pytest.mark.slow
+def test_baselines_are_as_near_as_known(shared_data: Path) -> None:
+    folders = {name: shared_data / "vcc2016" / name for name in ("SF1", "TM1")}
+    train, held_out = (
+        {
+            name: analyse_corpus(
+                sorted(folder.glob(pattern)), METRIC_ANALYSIS, read=_read, aperiodicity=wanted
+            )
+            for name, folder in folders.items()
+        }
+        for pattern, wanted in (("1*.wav", False), ("2*.wav", True))
+    )
+    gmm = JointDensityGMM(train["SF1"], train["TM1"])
+    known = {
+        ("SF1", "TM1", "a2b"): ((9.01, 0.24, 0.11), (6.31, 0.25, 0.74)),
+        ("TM1", "SF1", "b2a"): ((9.14, 0.32, 0.16), (6.64, 0.28, 0.77)),
+    }
+    for (source, target, direction), expected in known.items():
+        # Odd sentences of the source, even ones of the target: none is shared.
+        statistics = (
+            SpeakerStatistics.from_features(train[source][0::2]),
+            SpeakerStatistics.from_features(train[target][1::2]),
+        )
+        methods = (
+            lambda item, s=statistics: match_moments(item, *s),
+            lambda item, d=direction: gmm.convert(item, d),
+        )
+        for method, figures in zip(methods, expected, strict=True):
+            converted = [resynthesise(method(item), METRIC_ANALYSIS) for item in held_out[source]]
+            scores = compare_voices(converted, held_out[target])
+            _assert_near(scores, *figures)
+
+
+def _assert_near(scores: VoiceScores, mcd: float, log_f0_rmse: float, gv: float) -> None:
+    assert scores.mcd == pytest.approx(mcd, abs=0.15)
+    assert scores.log_f0_rmse == pytest.approx(log_f0_rmse, abs=0.03)
+    assert scores.gv_distance == pytest.approx(gv, abs=0.05)
