@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclegan_media.errors import CycleganMediaError, UserError, from_os_error
+from cyclegan_media.errors import UserError
 from cyclegan_media.files import atomic_file
 from cyclegan_media.media.audio import Samples, resample
-
-if TYPE_CHECKING:
-    import av
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -78,10 +76,13 @@ def write_audio(
         raise UserError(f"{path}: has samples that are not finite; nothing is written")
     samples = _within_range(samples, path)
     with atomic_file(path, overwrite=overwrite) as partial:
+        # Into memory first, so that what fails there is known to be no fault of the disk.
         if path.suffix.lower() in _SOUNDFILE:
-            _write_by_soundfile(partial, path, samples, sample_rate)
+            encoded = _encode_by_soundfile(path, samples, sample_rate)
         else:
-            _write_by_pyav(partial, path, samples, sample_rate)
+            encoded = _encode_by_pyav(path, samples, sample_rate)
+        with open(partial, "wb") as file:
+            file.write(encoded.getbuffer())
     return path
 
 
@@ -111,15 +112,16 @@ def _within_range(samples: Samples, path: Path) -> Samples:
     return samples / np.float32(peak)
 
 
-def _write_by_soundfile(partial: Path, path: Path, samples: Samples, rate: int) -> None:
+def _encode_by_soundfile(path: Path, samples: Samples, rate: int) -> io.BytesIO:
     import soundfile
 
     container, coding = _SOUNDFILE[path.suffix.lower()]
     if coding == "VORBIS" and rate > _MAX_VORBIS_RATE:
         raise UserError(f"{path}: {rate} Hz cannot be written as OGG; use .flac")
+    encoded = io.BytesIO()
     try:
         with soundfile.SoundFile(
-            partial, "w", rate, len(samples), coding, format=container
+            encoded, "w", rate, len(samples), coding, format=container
         ) as file:
             for start in range(0, samples.shape[1], _BLOCK):
                 file.write(samples[:, start : start + _BLOCK].T)
@@ -128,9 +130,10 @@ def _write_by_soundfile(partial: Path, path: Path, samples: Samples, rate: int) 
             f"{path}: {len(samples)} channels at {rate} Hz cannot be written as {container}:"
             f" {str(error.error_string).rstrip('.').lower()}"
         ) from error
+    return encoded
 
 
-def _write_by_pyav(partial: Path, path: Path, samples: Samples, rate: int) -> None:
+def _encode_by_pyav(path: Path, samples: Samples, rate: int) -> io.BytesIO:
     import av
 
     container_name, codec, bit_rate = _PYAV[path.suffix.lower()]
@@ -144,8 +147,9 @@ def _write_by_pyav(partial: Path, path: Path, samples: Samples, rate: int) -> No
         new_rate = next((known for known in rates if known >= rate), rates[-1])
         samples, rate = resample(samples, rate, new_rate), new_rate
         samples = _within_range(samples, path)
+    encoded = io.BytesIO()
     try:
-        with av.open(str(partial), "w", format=container_name) as container:
+        with av.open(encoded, "w", format=container_name) as container:
             stream = container.add_stream(codec, rate=rate, layout=layout)
             assert isinstance(stream, av.AudioStream)
             if bit_rate:
@@ -157,8 +161,9 @@ def _write_by_pyav(partial: Path, path: Path, samples: Samples, rate: int) -> No
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
-        raise _from_ffmpeg(error, path) from error
-
-
-def _from_ffmpeg(error: av.FFmpegError, path: Path) -> CycleganMediaError:
-    return from_os_error(OSError(error.errno, error.strerror), path, "writing it")
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"{path}: {len(samples)} channels at {rate} Hz cannot be written as {container_name}:"
+            f" {reason}"
+        ) from error
+    return encoded

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from cyclegan_media.errors import UserError, from_os_error
+from cyclegan_media.errors import UserError
 from cyclegan_media.files import atomic_file
 from cyclegan_media.media.image import Image
 
@@ -66,10 +66,12 @@ def write_image(path: str | os.PathLike[str], image: Image, overwrite: bool = Fa
         image = _on_white(image)
     sixteen = image.pixels.dtype == np.uint16
     with atomic_file(path, overwrite=overwrite) as partial:
+        # Into memory first, so that what fails there is known to be no fault of the disk.
         if sixteen and format_name in ("PNG", "TIFF"):
-            _write_sixteen_bit(partial, image, format_name)
+            encoded = _encode_sixteen_bit(path, image, format_name)
         else:
-            _write_eight_bit(partial, image, format_name)
+            encoded = _encode_eight_bit(path, image, format_name)
+        partial.write_bytes(encoded)
     return path
 
 
@@ -97,7 +99,7 @@ def _on_white(image: Image) -> Image:
     return Image(mixed.round().astype(image.pixels.dtype), None, image.icc_profile)
 
 
-def _write_eight_bit(path: Path, image: Image, format_name: str) -> None:
+def _encode_eight_bit(path: Path, image: Image, format_name: str) -> bytes:
     pixels, alpha = image.pixels, image.alpha
     if alpha is not None:
         pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
@@ -106,7 +108,6 @@ def _write_eight_bit(path: Path, image: Image, format_name: str) -> None:
     options = dict(_SAVE_OPTIONS.get(format_name, {}))
     if image.icc_profile and format_name not in ("PPM", "TGA", "BMP", "GIF"):
         options["icc_profile"] = image.icc_profile
-    # Into memory first: what fails there is the format's fault, what fails after is the disk's.
     encoded = io.BytesIO()
     try:
         height, width = pixels.shape[:2]
@@ -119,10 +120,10 @@ def _write_eight_bit(path: Path, image: Image, format_name: str) -> None:
             f"{path}: {width} × {height} pixels cannot be written as {format_name}:"
             f" {_first_line(error)}; use .png"
         ) from error
-    path.write_bytes(encoded.getvalue())
+    return encoded.getvalue()
 
 
-def _write_sixteen_bit(path: Path, image: Image, format_name: str) -> None:
+def _encode_sixteen_bit(path: Path, image: Image, format_name: str) -> bytes:
     import av
 
     pixels: Any = image.pixels
@@ -130,8 +131,9 @@ def _write_sixteen_bit(path: Path, image: Image, format_name: str) -> None:
     if image.alpha is not None:
         pixels, layout = np.concatenate([pixels, image.alpha[..., None]], axis=-1), "rgba64"
     layout += "be" if format_name == "PNG" else "le"
+    encoded = io.BytesIO()
     try:
-        with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        with av.open(encoded, "w", format="image2pipe") as container:
             stream = container.add_stream(format_name.lower(), rate=1)
             assert isinstance(stream, av.VideoStream)
             stream.height, stream.width = pixels.shape[:2]
@@ -140,20 +142,22 @@ def _write_sixteen_bit(path: Path, image: Image, format_name: str) -> None:
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
-        raise from_os_error(OSError(error.errno, error.strerror), path, "writing it") from error
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path}: cannot be written as 16-bit {format_name}: {reason}") from error
+    content = encoded.getvalue()
     if image.icc_profile and format_name == "PNG":
-        _insert_profile(path, image.icc_profile)
-    elif image.icc_profile:
+        return _with_profile(content, image.icc_profile)
+    if image.icc_profile:
         logger.warning("%s: a 16-bit TIFF is written without its colour profile; use .png", path)
+    return content
 
 
-def _insert_profile(path: Path, profile: bytes) -> None:
+def _with_profile(png: bytes, profile: bytes) -> bytes:
     """Add an iCCP chunk after the header (PNG specification, section 11.3.2.3)."""
-    content = path.read_bytes()
     body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     header = 8 + 25  # signature, IHDR
-    path.write_bytes(content[:header] + chunk + content[header:])
+    return png[:header] + chunk + png[header:]
 
 
 def _first_line(error: Exception) -> str:
