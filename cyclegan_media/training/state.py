@@ -19,7 +19,6 @@ from cyclegan_media.backbones import build
 from cyclegan_media.core import (
     CycleGAN,
     Histories,
-    History,
     MovingAverage,
     Optimisers,
     normal_init,
@@ -77,13 +76,13 @@ def initial_state(recipe: Recipe, fabric: Fabric) -> TrainingState:
         adam(networks.discriminator_parameters(), rates.discriminator_lr),
     )
     # From here on the processes draw different numbers (dropout, penalties, histories).
-    size, seed = recipe.trainer.history, recipe.trainer.seed + fabric.global_rank
+    seed = recipe.trainer.seed + fabric.global_rank
     torch.manual_seed(seed)
     return TrainingState(
         networks,
         prepared,
         optimisers,
-        Histories(History(size, 2 * seed), History(size, 2 * seed + 1)),
+        Histories(size=recipe.trainer.history, seed=seed),
         average,
     )
 
@@ -141,7 +140,7 @@ def capture_common(state: TrainingState, fabric: Fabric) -> dict[str, Any]:
 def capture_own(state: TrainingState, device: torch.device) -> dict[str, Any]:
     """What each process has of its own: histories and random states."""
     return {
-        "histories": {"a": state.histories.a.state_dict(), "b": state.histories.b.state_dict()},
+        "histories": state.histories.state_dict(),
         "random": torch.get_rng_state(),
         "device_random": None if device.type == "cpu" else _device_random(device).get_rng_state(),
     }
@@ -162,8 +161,7 @@ def restore(
     state.optimisers.generators.load_state_dict(common["generators"])
     state.optimisers.discriminators.load_state_dict(common["discriminators"])
     fabric.strategy.precision.load_state_dict(common["loss_scale"])
-    state.histories.a.load_state_dict(own["histories"]["a"], fabric.device)
-    state.histories.b.load_state_dict(own["histories"]["b"], fabric.device)
+    state.histories.load_state_dict(own["histories"], fabric.device)
     torch.set_rng_state(own["random"].cpu())
     if own["device_random"] is not None and fabric.device.type != "cpu":
         _device_random(fabric.device).set_rng_state(own["device_random"].cpu())

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +123,6 @@ def train(
         device=fabric.device,
     )
     best = score_of(best_checkpoint(run / "checkpoints"))
-    log = Log(run, state.steps) if fabric.is_global_zero else None
     bar = tqdm(
         total=total,
         initial=state.steps,
@@ -137,8 +136,13 @@ def train(
     def due(interval: int) -> bool:
         return state.steps == total or state.steps % interval == 0
 
-    log_open = nullcontext() if log is None else closing(log)
-    with _in_one_sentence(run, state), log_open, closing(batches), interrupt_flag() as stop, bar:
+    with (
+        _in_one_sentence(run, state),
+        _open_log(run, state, fabric) as log,
+        closing(batches),
+        interrupt_flag() as stop,
+        bar,
+    ):
         for real_a, real_b in batches:
             factor = learning_rate_factor(state.steps, constant_steps, decay_steps)
             set_learning_rates(state, recipe, factor)
@@ -203,6 +207,16 @@ def _preview(task: Task, state: TrainingState, log: Log, run: Path, device: torc
         log.picture(state.steps, name, pixels)
     for name, (samples, rate) in preview.sounds.items():
         log.sound(state.steps, name, samples, rate)
+
+
+@contextmanager
+def _open_log(run: Path, state: TrainingState, fabric: Fabric) -> Iterator[Log | None]:
+    """The run's log in the process of rank 0, ``None`` in the others."""
+    if not fabric.is_global_zero:
+        yield None
+        return
+    with closing(Log(run, state.steps)) as log:
+        yield log
 
 
 @contextmanager
