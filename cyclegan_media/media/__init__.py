@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cyclegan_media.media.audio_writer import write_audio
     from cyclegan_media.media.image import Image, read_image
     from cyclegan_media.media.image_writer import write_image
-    from cyclegan_media.media.video import VideoReader
+    from cyclegan_media.media.video import VideoFrame, VideoReader
+    from cyclegan_media.media.video_writer import VideoWriter
 
 _HOME = {
     "Audio": "audio",
@@ -25,14 +26,18 @@ _HOME = {
     "Image": "image",
     "read_image": "image",
     "write_image": "image_writer",
+    "VideoFrame": "video",
     "VideoReader": "video",
+    "VideoWriter": "video_writer",
 }
 
 __all__ = [
     "Audio",
     "Image",
     "Kind",
+    "VideoFrame",
     "VideoReader",
+    "VideoWriter",
     "kind_of",
     "list_media",
     "read_audio",

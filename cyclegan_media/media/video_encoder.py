@@ -1,0 +1,184 @@
+"""Which encoder, options and pixel format a video is written with."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.codec import find_best_pix_fmt_of_list
+from av.container import OutputContainer
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.media.video_format import (
+    RGB,
+    ColourTags,
+    PlaneLayout,
+    layout_to_write,
+)
+
+DEFAULT_CODEC = "h264"
+DEFAULT_CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
+"""Constant rate factors at which a viewer sees hardly any loss; other encoders keep their own."""
+_DEFAULT_QUANTISER = 3
+"""For encoders without a rate factor: their scale from 1 (best) to 31."""
+_ONLY_ITS_OWN = ("ogg", "ogv")
+"""Containers that FFmpeg would begin to write with any codec."""
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """All that an encoder is told before its first picture."""
+
+    codec: str
+    """FFmpeg's name of the encoder."""
+    tags: ColourTags
+    size: tuple[int, int]
+    """Height and width as stored."""
+    pixel_aspect: Fraction | None
+    time_base: Fraction
+    frame_rate: Fraction
+    options: dict[str, str] = field(default_factory=dict)
+    pixel_format: str = "yuv420p"
+
+    def apply(self, context: av.VideoCodecContext) -> None:
+        """Set them on an encoder that is not open yet."""
+        context.height, context.width = self.size
+        context.pix_fmt = self.pixel_format
+        context.time_base, context.framerate = self.time_base, self.frame_rate
+        context.bit_rate = 0
+        if self.pixel_aspect is not None:
+            context.sample_aspect_ratio = self.pixel_aspect
+        context.colorspace, context.color_range = self.tags.matrix, self.tags.range
+        context.color_primaries, context.color_trc = self.tags.primaries, self.tags.transfer
+        context.options = dict(self.options)
+        if "crf" not in self.options and "cq" not in self.options:
+            context.qscale, context.global_quality = True, _DEFAULT_QUANTISER
+
+
+def choose_codec(target: Path, container: OutputContainer, codec: str | None) -> str:
+    """FFmpeg's name of the encoder: the one asked for, else H.264, else the container's own.
+
+    Raises:
+        UserError: it is unknown here, or the container cannot hold it.
+    """
+    known = False
+    for name in [codec] if codec else [DEFAULT_CODEC, container.default_video_codec]:
+        try:
+            encoder = av.Codec(name, "w")
+        except ValueError:
+            continue
+        known = encoder.type == "video"
+        if known and _holds(container, encoder.canonical_name):
+            return encoder.name
+    if codec and not known:
+        raise UserError(f"codec {codec}: FFmpeg has no such video encoder here; try h264 or hevc")
+    what = f"codec {codec}" if codec else "any codec that is at hand"
+    raise UserError(f"{target}: this format cannot hold {what}; write .mp4 or .mkv")
+
+
+def _holds(container: OutputContainer, codec: str) -> bool:
+    format_name = container.format.name
+    if format_name in _ONLY_ITS_OWN:
+        return codec == container.default_video_codec
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as trial:
+            trial.add_mux_stream(codec, rate=25, width=64, height=64)
+    except ValueError:
+        return False
+    return True
+
+
+def quality_options(codec: str, crf: float | None, preset: str | None) -> dict[str, str]:
+    """The encoder's options for a rate factor and a preset; ``None`` for what it does well by.
+
+    Raises:
+        UserError: the encoder has no such option.
+    """
+    known = {option.name for option in av.CodecContext.create(codec, "w").supported_options.private}
+    options: dict[str, str] = {}
+    if preset is not None:
+        if "preset" not in known:
+            raise UserError(f"preset: codec {codec} has none; leave it out")
+        options["preset"] = preset
+    if crf is None:
+        crf = DEFAULT_CRF.get(codec)
+    elif not known & {"crf", "cq"}:
+        raise UserError(f"crf: codec {codec} has none; leave it out")
+    if crf is not None and "crf" in known:
+        options["crf"] = f"{crf:g}"
+    elif crf is not None:
+        options.update({"rc": "vbr", "cq": f"{crf:g}"})
+    return options
+
+
+def fit_to_encoder(
+    settings: EncoderSettings, source: PlaneLayout
+) -> tuple[EncoderSettings, PlaneLayout]:
+    """Choose the pixel format nearest to the source's that the encoder takes at this size.
+
+    4:2:0 in H.264 has even sizes only; an odd width becomes 4:4:4 and an odd height 4:2:2, rather
+    than lose or gain a row.
+
+    Returns:
+        The settings with the pixel format, and the layout of the pictures to hand over.
+
+    Raises:
+        UserError: the encoder takes no format at this size, or refuses its options.
+    """
+    left = _colour_formats(settings.codec)
+    for _ in range(len(left)):
+        best, _loss = find_best_pix_fmt_of_list(left, source.format)
+        if best is None:
+            break
+        layout = layout_to_write(best, settings.tags, source.coding.weights, settings.size)
+        tags = settings.tags if layout.coding.weights else replace(settings.tags, matrix=RGB)
+        candidate = replace(settings, pixel_format=best.name, tags=tags)
+        try:
+            _try_out(candidate)
+        except av.FFmpegError:
+            left.remove(best.name)
+        else:
+            return candidate, layout
+    height, width = settings.size
+    options = ", ".join(f"{name} {value}" for name, value in settings.options.items())
+    raise UserError(
+        f"codec {settings.codec} refuses frames of {width}×{height} pixels"
+        + (f" with {options}" if options else "")
+        + _reason(settings)
+    )
+
+
+def _colour_formats(codec: str) -> list[str]:
+    """Pixel formats of an encoder that lie in memory, without transparency and grey."""
+    formats = [
+        found
+        for found in av.Codec(codec, "w").video_formats or []
+        if len(found.components) >= 3 and not any(part.is_alpha for part in found.components)
+    ]
+    # Y, Cb and Cr where the encoder takes them: hardly any player shows coded RGB.
+    chosen = [found for found in formats if not found.is_rgb] or formats
+    return [found.name for found in chosen]
+
+
+def _try_out(settings: EncoderSettings) -> None:
+    context = av.CodecContext.create(settings.codec, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    settings.apply(context)
+    context.open()
+
+
+def _reason(settings: EncoderSettings) -> str:
+    """What the encoder itself says, which FFmpeg tells its log alone."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as log:
+            _try_out(settings)
+    except av.FFmpegError:
+        return "".join(f": {text.strip()}" for _, _, text in log[:1])
+    finally:
+        av.logging.set_level(before)
+    return ""

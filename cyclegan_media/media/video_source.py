@@ -1,0 +1,154 @@
+"""Opening a video file: which errors it has at once, which stream is meant, where time begins."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Disposition
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.media.kinds import check_input
+
+_PICTURES = ("image2", "_pipe")
+_PLAYLISTS = ("hls", "dash", "concat", "sdp", "rtsp", "tty")
+"""Formats that name other files or addresses to read, and one that draws any text."""
+
+
+_TIME_IS_RELATIVE: int = Flags.ts_discont.value  # type: ignore[assignment]
+
+
+def open_container(path: str | os.PathLike[str]) -> tuple[Path, InputContainer]:
+    """Open a media file, and only that: nothing that it may refer to.
+
+    Raises:
+        UserError: missing, empty, truncated, damaged, or of a kind that is no video.
+    """
+    path = check_input(path)
+    missing = missing_bytes(path)
+    if missing:
+        raise UserError(
+            f"{path}: is truncated, at least {missing} bytes are missing at its end; copy it again"
+        )
+    try:
+        container = av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+        )
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path}: is damaged or not a video ({reason.lower()})") from error
+    names = container.format.name.split(",")
+    if any(name in _PLAYLISTS or name.endswith(_PICTURES) for name in names):
+        container.close()
+        raise UserError(f"{path}: is not a video but {container.format.long_name}")
+    return path, container
+
+
+def choose_stream(path: Path, container: InputContainer, number: int | None) -> av.VideoStream:
+    """The video stream of that number, counted from 0 without cover pictures; else the largest.
+
+    Raises:
+        UserError: there is none, or it is coded in a way that FFmpeg cannot decode.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        others = {s.type for s in container.streams if s.type in ("audio", "subtitle")}
+        holds = f", only {' and '.join(sorted(others))}" if others else ""
+        raise UserError(f"{path}: holds no video{holds}")
+    if number is None:
+        chosen = max(streams, key=_area)
+    elif 0 <= number < len(streams):
+        chosen = streams[number]
+    else:
+        known = ", ".join(f"{k} ({describe(s)})" for k, s in enumerate(streams))
+        raise UserError(f"{path}: has no video stream {number}; its video streams are {known}")
+    if chosen.codec_context is None:
+        raise UserError(f"{path}: its video is coded in a way that FFmpeg cannot decode here")
+    return chosen
+
+
+def describe(stream: av.VideoStream) -> str:
+    """Codec and size of a video stream in a few words."""
+    context = stream.codec_context
+    if context is None:
+        return "unknown codec"
+    return f"{context.codec.canonical_name} {context.width}×{context.height}"
+
+
+def _area(stream: av.VideoStream) -> tuple[int, bool]:
+    context = stream.codec_context
+    if context is None:
+        return -1, False
+    return context.width * context.height, bool(stream.disposition & Disposition.default)
+
+
+def origin_of(container: InputContainer) -> Fraction:
+    """The time in seconds at which the file's timestamps begin.
+
+    It is 0 where timestamps count from the beginning of the file. A recorded broadcast counts from
+    when the station's clock was last 0, hours ago; there it is the start of the first stream.
+    """
+    if not container.format.flags & _TIME_IS_RELATIVE:
+        return Fraction(0)
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in container.streams
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return min(starts, default=Fraction(0))
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes a file is shorter than its outermost structure says, where that can be known.
+
+    FFmpeg plays a truncated file to where it ends and reports nothing.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"):
+            end = _end_of_boxes(file, size)
+        elif head[:4] == b"\x1a\x45\xdf\xa3":
+            end = _end_of_segment(file)
+        else:
+            return 0
+    return max(0, end - size)
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int:
+    """ISO 14496-12, section 4.2: boxes with their sizes follow one another."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        # 0 is a box up to the end of the file; other small ones, and odd names, are no boxes.
+        if length < 8 or not all(0x20 <= character < 0x7F for character in header[4:8]):
+            return size
+        position += length
+    return position
+
+
+def _end_of_segment(file: BinaryIO) -> int:
+    """RFC 8794: the header element, then the segment that holds all else, each with its size."""
+    position = 0
+    for identifier in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        file.seek(position)
+        head = file.read(12)
+        if head[:4] != identifier or len(head) < 12 or head[4] == 0:
+            return 0
+        octets = 9 - head[4].bit_length()
+        length = int.from_bytes(head[4 : 4 + octets], "big") & ~(1 << 7 * octets)
+        if length == (1 << 7 * octets) - 1:  # not known when writing began
+            return 0
+        position += 4 + octets + length
+    return position

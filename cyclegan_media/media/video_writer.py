@@ -1,0 +1,325 @@
+"""Frames with exact timestamps → videos, with the other tracks of the video they come from."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.format import Flags
+from av.sidedata.sidedata import Type as SideData
+
+from cyclegan_media.errors import RunError, UserError, from_os_error
+from cyclegan_media.media.streams import Track, carry_over, kept_tags
+from cyclegan_media.media.video import VideoFrame, VideoReader
+from cyclegan_media.media.video_decoder import TrackPacket
+from cyclegan_media.media.video_encoder import (
+    EncoderSettings,
+    choose_codec,
+    fit_to_encoder,
+    quality_options,
+)
+from cyclegan_media.media.video_format import tags_to_write
+from cyclegan_media.media.video_orientation import UPRIGHT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger("cyclegan_media")
+
+_ISO = ("mp4", "mov", "ipod", "3gp", "3g2", "psp")
+_TURNING = (*_ISO, "matroska", "webm")
+"""Containers that keep a display matrix."""
+_WITHOUT_ASPECT = {"vp8", "vp9", "av1"}
+_ANY_RATE: int = Flags.variable_fps.value  # type: ignore[assignment]
+_OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
+_CLASSIC_TAGS = frozenset(
+    {
+        *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+        *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+        *("network", "keywords", "creation_time", "track", "disc"),
+    }
+)
+"""Tags that MP4 has places of their own for, which all players read."""
+
+
+class VideoWriter:
+    """A video in the making, as like ``source`` as the container allows.
+
+    Size, pixel aspect, orientation, colour tags, bit depth, chroma sampling, timestamps, chapters,
+    tags, sound and subtitles are the source's; a frame that is turned for display is stored as it
+    was and keeps its display matrix. What cannot be kept is told in :attr:`messages` and logged.
+
+    Args:
+        path: where to write, the format chosen by the suffix. It is overwritten, and left
+            incomplete after an error: give it a name from :func:`cyclegan_media.files.atomic_file`.
+        source: the open video that the frames come from.
+        codec: an encoder or codec by FFmpeg's name; ``None`` for H.264 where the container holds
+            it.
+        crf: constant rate factor, smaller is better; ``None`` for little visible loss (18 for
+            H.264).
+        preset: how thoroughly to search, by the encoder's own names.
+        tags: added to the file's metadata; a tag that the source has too keeps both texts.
+        name: what messages call the file; ``None`` for ``path``.
+
+    Raises:
+        UserError: format, codec, crf or preset are unknown or do not go together.
+        RunError: the disk is full, or the encoder fails; names the frame.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        source: VideoReader,
+        *,
+        codec: str | None = None,
+        crf: float | None = None,
+        preset: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        name: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.name = Path(path if name is None else name)
+        self.frames = 0
+        self._messages: dict[str, None] = {}
+        self._tracks: dict[int, Track] = {}
+        self._durations: dict[int, int] = {}
+        self._file = _open(path, self.name)
+        try:
+            self._container = self._open_container()
+            self._choose_settings(source, codec, crf, preset)
+            self._add_streams(source)
+            self._container.metadata.update(_merged(source.container.metadata, tags or {}))
+            self._container.set_chapters(_shifted(source.container.chapters(), source.origin))
+            self._choose_container_options()
+            with self._told_as("beginning it"):
+                self._container.start_encoding()
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What could not be kept as it was; each was logged as well."""
+        return tuple(self._messages)
+
+    @property
+    def tracks(self) -> tuple[int, ...]:
+        """Indices of the source's streams whose packets :meth:`copy` wants."""
+        return tuple(self._tracks)
+
+    def write(self, frame: VideoFrame, rgb: Tensor) -> None:
+        """Write a frame: the times of ``frame``, with the colours ``rgb``.
+
+        Args:
+            rgb: ``(3, height, width)``, −1…1, upright, on any device.
+        """
+        from cyclegan_media.media.video_colour import planes_from_rgb
+
+        stored = self._orientation.stored(rgb)
+        planes = planes_from_rgb(stored, self.layout.coding, self.layout.block)
+        self.encode(self.layout.picture(planes), frame.time, frame.duration * frame.time_base)
+
+    def encode(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
+        """Write a picture that is already in the stored orientation and in :attr:`layout`.
+
+        Args:
+            time: when it is shown, in seconds.
+            duration: seconds; 0 if not known.
+        """
+        picture.pts = round(time / self.settings.time_base)
+        picture.time_base = self.settings.time_base
+        self._durations[picture.pts] = round(duration / self.settings.time_base)
+        with self._told_as(f"writing frame {self.frames}"):
+            self._mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def copy(self, item: TrackPacket) -> None:
+        """Write a packet of another track of the source (see :meth:`VideoReader.demux`)."""
+        with self._told_as(f"writing what belongs to frame {self.frames}"):
+            self._container.mux(self._tracks[item.track].packets(item.packet))
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._file.closed:
+            return
+        try:
+            with self._told_as("finishing it"):
+                self._mux(self._stream.encode(None))
+                self._container.close()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Stop without finishing the file."""
+        # A container without its file does not try to write its end.
+        self._file.close()
+        with suppress(AttributeError, av.FFmpegError):
+            self._container.close()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, 0)
+            self._container.mux(packet)
+
+    def _open_container(self) -> av.container.OutputContainer:
+        try:
+            return av.open(self._file, "w", metadata_errors="replace")
+        except ValueError as error:
+            raise UserError(
+                f"{self.name}: {self.name.suffix or 'a name without suffix'} names no format that"
+                " videos are written in; use .mp4, .mkv or .webm"
+            ) from error
+
+    def _choose_settings(
+        self, source: VideoReader, codec: str | None, crf: float | None, preset: str | None
+    ) -> None:
+        form = self._container.format
+        size, aspect = source.stored_size, source.pixel_aspect
+        self._orientation, self._matrix = source.orientation, source.display_matrix
+        if self._matrix is not None and form.name not in _TURNING:
+            size = (source.height, source.width)
+            if self._orientation.transposed and aspect:
+                aspect = 1 / aspect
+            self._orientation, self._matrix = UPRIGHT, None
+        rate = source.frame_rate or Fraction(25)
+        time_base = source.time_base
+        if not form.flags & _ANY_RATE:
+            time_base = 1 / rate
+            self._tell(f"{form.name} has one frame rate; the frames are put on a grid of {rate}/s")
+        name = choose_codec(self.name, self._container, codec)
+        if codec is None and not name.endswith("x264"):
+            self._tell(f"{form.name} cannot hold H.264; it is encoded by {name}")
+        self.settings, self.layout = fit_to_encoder(
+            EncoderSettings(
+                codec=name,
+                tags=tags_to_write(source.tags, source.layout),
+                size=size,
+                pixel_aspect=aspect,
+                time_base=time_base,
+                frame_rate=rate,
+                options=quality_options(name, crf, preset),
+            ),
+            source.layout,
+        )
+        wanted, given = source.layout, self.layout
+        if given.coding.bits < wanted.coding.bits:
+            self._tell(f"{wanted.coding.bits} bits become {given.coding.bits} in codec {name}")
+        if given.block != wanted.block:
+            self._tell(f"is stored as {self.settings.pixel_format}, not as {wanted.format}")
+
+    def _add_streams(self, source: VideoReader) -> None:
+        for stream in source.container.streams:
+            if stream.index == source.stream.index:
+                self._stream = self._add_video(source)
+                continue
+            track = carry_over(stream, self._container, self._tell)
+            if track is not None:
+                self._tracks[stream.index] = track
+
+    def _add_video(self, source: VideoReader) -> av.VideoStream:
+        settings, form = self.settings, self._container.format.name
+        stream = self._container.add_stream(
+            settings.codec, rate=settings.frame_rate, time_base=settings.time_base
+        )
+        assert isinstance(stream, av.VideoStream)
+        settings.apply(stream.codec_context)
+        if stream.codec_context.codec.canonical_name == "hevc" and form in _ISO:
+            stream.codec_context.codec_tag = "hvc1"  # the one of two that all players know
+        stream.set_display_matrix(self._matrix)
+        stream.metadata.update(kept_tags(source.stream.metadata))
+        stream.disposition = source.stream.disposition
+        lost = {
+            SideData.A53_CC: "closed captions within the picture",
+            SideData.MASTERING_DISPLAY_METADATA: "the mastering display of HDR",
+            SideData.CONTENT_LIGHT_LEVEL: "the light level of HDR",
+            SideData.DOVI_METADATA: "Dolby Vision",
+        }
+        for kind, words in lost.items():
+            if kind in source.side_data:
+                self._tell(f"{words} is left out")
+        codec = stream.codec_context.codec.canonical_name
+        aspect = settings.pixel_aspect
+        if aspect not in (None, 1) and codec in _WITHOUT_ASPECT and form not in _ISO:
+            self._tell(f"{form} with {codec} cannot keep the pixel aspect {aspect}")
+        return stream
+
+    def _choose_container_options(self) -> None:
+        if self._container.format.name not in _ISO:
+            return
+        flags = "+faststart"  # the index first, so that playing can begin while it loads
+        if not {key.lower() for key in self._container.metadata} <= _CLASSIC_TAGS:
+            flags += "+use_metadata_tags"
+        self._container.container_options["movflags"] = flags
+
+    def _tell(self, message: str) -> None:
+        if message not in self._messages:
+            self._messages[message] = None
+            logger.warning("%s: %s", self.name, message)
+
+    @contextmanager
+    def _told_as(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise from_os_error(error, self.name, doing) from error
+        except (av.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RunError(
+                f"{self.name}: the encoder fails while {doing} ({reason.lower()})"
+            ) from error
+
+
+class _File(io.FileIO):
+    """A file whose ``write`` writes all, or raises: what FFmpeg expects of it."""
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[super().write(left) :]
+        return len(data)
+
+
+def _open(path: str | os.PathLike[str], name: Path) -> _File:
+    try:
+        return _File(path, "w")
+    except OSError as error:
+        raise from_os_error(error, name, "opening it for writing") from error
+
+
+def _merged(tags: dict[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    merged = {key: text for key, text in tags.items() if key.lower() not in _OF_THE_FILE}
+    for key, text in added.items():
+        merged[key] = f"{merged[key]}\n{text}" if merged.get(key) else text
+    return merged
+
+
+def _shifted(chapters: list[Any], origin: Fraction) -> list[Any]:
+    shifted = []
+    for chapter in chapters:
+        offset = round(origin / chapter["time_base"])
+        shifted.append(
+            {**chapter, "start": chapter["start"] - offset, "end": chapter["end"] - offset}
+        )
+    return shifted

@@ -1,0 +1,140 @@
+"""Stages that overlap: a source and a sink in threads of their own, joined by bounded queues."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class _StopError(Exception):
+    """The other end of a queue is gone."""
+
+
+class _Queue(Generic[T]):
+    """A bounded queue whose two ends can be told that the other one is gone."""
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._ended = self._stopped = False
+
+    def put(self, item: T) -> None:
+        """Wait for room, and append. Raises ``_StopError`` if nobody will take it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            if self._stopped:
+                raise _StopError
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        """Take items until the other end has ended. Raises ``_StopError`` if all is to stop."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._items or self._ended)
+                if self._stopped:
+                    raise _StopError
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+    def end(self) -> None:
+        """There will be no more items."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Drop what waits here, and let both ends go on with ``_StopError``."""
+        with self._changed:
+            self._stopped = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+def overlapped(
+    source: Iterable[T],
+    work: Callable[[Iterator[T]], Iterable[T]],
+    sink: Callable[[T], None],
+    *,
+    capacity: int = 4,
+) -> None:
+    """Run ``for item in work(source): sink(item)`` with the three in parallel.
+
+    ``source`` is iterated in one thread and ``sink`` is called in another; ``work`` runs in the
+    caller's. No more than ``capacity`` items wait between two stages.
+
+    An error in any stage, or a ``KeyboardInterrupt`` in the caller's thread, stops all three; both
+    threads have ended when this function returns or raises. Of several errors the first one in
+    the order sink, work, source is raised, since the others may follow from it.
+    """
+    before, after = _Queue[T](capacity), _Queue[T](capacity)
+    errors: dict[str, BaseException] = {}
+
+    def feed() -> None:
+        for item in source:
+            before.put(item)
+        before.end()
+
+    def drain() -> None:
+        for item in after:
+            sink(item)
+
+    with _threads(errors, (before, after), source=feed, sink=drain):
+        try:
+            for item in work(iter(before)):
+                after.put(item)
+            after.end()
+        except _StopError:
+            pass
+
+
+@contextmanager
+def _threads(
+    errors: dict[str, BaseException],
+    queues: tuple[_Queue[T], _Queue[T]],
+    **stages: Callable[[], None],
+) -> Iterator[None]:
+    def run(name: str, stage: Callable[[], None]) -> None:
+        # Else each of these threads would have a team of workers of its own, and all of them would
+        # wait for a core at the end of each small operation. The setting is the thread's own.
+        torch.set_num_threads(1)
+        try:
+            stage()
+        except _StopError:
+            pass
+        except BaseException as error:
+            errors[name] = error
+            for queue in queues:
+                queue.stop()
+
+    workers = torch.get_num_threads()
+    threads = [
+        threading.Thread(target=run, args=item, name=f"cyclegan-media {item[0]}", daemon=True)
+        for item in stages.items()
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    except BaseException:
+        for queue in queues:
+            queue.stop()
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
+        torch.set_num_threads(workers)  # also what threads to come begin with
+    for name in ("sink", "source"):
+        if name in errors:
+            raise errors[name]

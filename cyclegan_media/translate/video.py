@@ -1,0 +1,193 @@
+"""A video through a generator: its frames translated, all else of it kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from cyclegan_media.errors import CycleganMediaError, RunError
+from cyclegan_media.files import atomic_file, check_output
+from cyclegan_media.media.video import VideoFrame, VideoReader
+from cyclegan_media.media.video_decoder import TrackPacket
+from cyclegan_media.media.video_writer import VideoWriter
+from cyclegan_media.translate.pipeline import overlapped
+
+Apply = Callable[[Tensor], Tensor]
+Progress = Callable[[int, int | None], None]
+Show = Callable[[int], object]
+
+QUEUED = 2
+"""Batches that wait between two stages at most."""
+_MAX_PACKETS = 256
+"""Packets of other tracks that are collected while no frame comes."""
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What :func:`translate_video` made."""
+
+    path: Path
+    frames: int
+    seconds: Fraction
+    """From the start of the first frame to the end of the last."""
+    messages: tuple[str, ...]
+    """What could not be kept as it was in the source; each was logged as well."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames that belong together, and what lies before them in the file."""
+
+    packets: list[TrackPacket]
+    frames: list[VideoFrame]
+    colours: Tensor | None
+
+
+def translate_video(
+    apply: Apply,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    batch_size: int = 1,
+    codec: str | None = None,
+    crf: float | None = None,
+    preset: str | None = None,
+    stream: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | bool | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> VideoResult:
+    """Translate the frames of a video; timestamps, sound, subtitles, tags and rotation are kept.
+
+    Decoding, translating and encoding overlap, in bounded queues: memory does not grow with the
+    length. The target is complete or absent.
+
+    Args:
+        apply: maps float32 ``(n, 3, height, width)`` in −1…1, upright, to the same shape. Frames
+            of the last batch may be fewer.
+        batch_size: frames that are translated at once.
+        codec, crf, preset: see :class:`cyclegan_media.media.video_writer.VideoWriter`.
+        stream: which video stream of the source, counted from 0; ``None`` for the largest. Others
+            are left out, with a message.
+        overwrite: replace ``target`` if it exists.
+        progress: ``True`` shows a bar; a function is called after each batch with the number of
+            frames done and their total, ``None`` where the file does not say.
+        provenance: added to the metadata of the container.
+
+    Raises:
+        UserError: the source cannot be read, the target cannot be written, or the options do not
+            go together.
+        RunError: a frame cannot be decoded, translated or encoded, or the disk is full; names the
+            file and the frame.
+    """
+    source = Path(source)
+    target = check_output(target, overwrite=overwrite)
+    with VideoReader(source, stream) as video, atomic_file(target, overwrite=overwrite) as partial:
+        with VideoWriter(
+            partial, video, codec=codec, crf=crf, preset=preset, tags=provenance, name=target
+        ) as writer:
+            run = _Run(apply, video, writer)
+            with _shown(progress, video) as show, closing(run.batches(batch_size)) as batches:
+                overlapped(
+                    batches,
+                    lambda read: run.translated(read, show),
+                    run.write,
+                    capacity=QUEUED,
+                )
+        return VideoResult(target, writer.frames, run.seconds, video.messages + writer.messages)
+
+
+class _Run:
+    """The three stages of one translation; each is used by one thread only."""
+
+    def __init__(self, apply: Apply, video: VideoReader, writer: VideoWriter) -> None:
+        self._apply, self._video, self._writer = apply, video, writer
+        self._start: Fraction | None = None
+        self._end = Fraction(0)
+
+    @property
+    def seconds(self) -> Fraction:
+        return Fraction(0) if self._start is None else self._end - self._start
+
+    def batches(self, size: int) -> Generator[_Batch]:
+        """Frames in batches, and the packets of other tracks as they lie between them."""
+        packets: list[TrackPacket] = []
+        frames: list[VideoFrame] = []
+        with closing(self._video.demux(self._writer.tracks)) as items:
+            for item in items:
+                if isinstance(item, VideoFrame):
+                    frames.append(item)
+                else:
+                    packets.append(item)
+                if len(frames) == size or len(packets) == _MAX_PACKETS:
+                    yield _batch(packets, frames)
+                    packets, frames = [], []
+        yield _batch(packets, frames)
+
+    def translated(self, batches: Iterator[_Batch], show: Show) -> Iterator[_Batch]:
+        """The same batches in their new colours."""
+        for batch in batches:
+            if batch.colours is not None:
+                colours = self._translate(batch.frames[0].number, batch.colours)
+                batch = _Batch(batch.packets, batch.frames, colours)
+            yield batch
+            show(len(batch.frames))
+
+    def _translate(self, number: int, colours: Tensor) -> Tensor:
+        where = f"{self._video.path}: frame {number}"
+        try:
+            output = self._apply(colours)
+        except CycleganMediaError as error:
+            raise type(error)(f"{where}: {error}") from error
+        except Exception as error:
+            error.add_note(f"while translating {where}")
+            raise
+        if output.shape != colours.shape:
+            raise RunError(
+                f"{where}: the model makes {tuple(output.shape)} of {tuple(colours.shape)}, where"
+                " the shape should stay"
+            )
+        return output.detach()
+
+    def write(self, batch: _Batch) -> None:
+        """Hand a batch to the encoder, and packets of other tracks to the container."""
+        for packet in batch.packets:
+            self._writer.copy(packet)
+        for k, frame in enumerate(batch.frames):
+            assert batch.colours is not None
+            self._writer.write(frame, batch.colours[k])
+            if self._start is None:
+                self._start = frame.time
+            usual = 1 / (self._video.frame_rate or Fraction(25))
+            self._end = frame.time + (frame.duration * frame.time_base or usual)
+
+
+def _batch(packets: list[TrackPacket], frames: list[VideoFrame]) -> _Batch:
+    colours = torch.stack([frame.tensor() for frame in frames]) if frames else None
+    return _Batch(packets, frames, colours)
+
+
+@contextmanager
+def _shown(progress: Progress | bool | None, video: VideoReader) -> Iterator[Show]:
+    """A function that is told the number of frames just done."""
+    total = video.frame_count
+    if callable(progress):
+        done = 0
+
+        def show(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done, total)
+
+        yield show
+        return
+    with tqdm(total=total, unit="frame", desc=video.path.name, disable=not progress) as bar:
+        yield bar.update
