@@ -48,6 +48,12 @@ def unchanged(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+def distortion(x: Features, y: Features) -> float:
+    """Mel-cepstral distortion in dB over the speech of y, in step with x."""
+    difference = (x.mel_cepstrum - y.mel_cepstrum)[:, active_frames(y)]
+    return float((10 / np.log(10) * np.sqrt(2 * np.square(difference).sum(0))).mean())
+
+
 @pytest.fixture(scope="module")
 def sentence() -> np.ndarray:
     return say(3, "a")
@@ -143,9 +149,7 @@ def test_levels_lengths_and_voice_are_kept_when_nothing_changes(sentence: np.nda
     assert np.isfinite(out).all()
     assert np.sqrt(np.mean(out**2)) == pytest.approx(np.sqrt(np.mean(sentence**2)), rel=0.02)
     before, after = analyse(sentence, CONFIG), analyse(out, CONFIG)
-    speech = active_frames(before)
-    difference = after.mel_cepstrum[:, speech] - before.mel_cepstrum[:, speech]
-    assert (10 / np.log(10) * np.sqrt(2 * (difference**2).sum(0))).mean() < 3
+    assert distortion(after, before) < 3
 
 
 @pytest.mark.parametrize("gain", [0.01, 2.5])
@@ -176,12 +180,12 @@ def test_a_long_recording_is_synthesised_in_parts_without_a_trace(
     monkeypatch.setattr(vocode, "_PART_SECONDS", 1.5)
     parts = convert_signal(signal, Watched(unchanged), speaker, speaker, CONFIG)
     assert not np.array_equal(parts, whole)
-    x, y = analyse(parts, CONFIG), analyse(whole, CONFIG)
-    np.testing.assert_allclose(x.level(), y.level(), atol=6)
-    both = active_frames(x) & active_frames(y)
-    assert np.abs(x.mel_cepstrum - y.mel_cepstrum)[:, both].mean() < 0.02
-    steps = [np.abs(np.diff(signal)).max() for signal in (parts, whole)]
-    assert steps[0] < 1.2 * steps[1]  # no click
+    # Noise and the phase of pulses differ; what was said does not get worse.
+    original = analyse(signal, CONFIG)
+    errors = [distortion(analyse(x, CONFIG), original) for x in (parts, whole)]
+    assert errors[0] < 1.1 * errors[1]
+    rises = [np.abs(np.diff(x)).max() for x in (parts, whole)]
+    assert rises[0] < 1.2 * rises[1]  # no click
 
 
 def test_only_peaks_are_turned_down() -> None:

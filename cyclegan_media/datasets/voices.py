@@ -26,6 +26,7 @@ class VoiceSegments:
         features: one speaker's recordings.
         statistics: what they are standardised by.
         frames: length of a segment.
+        where: what to call the recordings in messages, for instance their folder.
 
     Raises:
         UserError: there is less than a segment of speech.
@@ -36,6 +37,7 @@ class VoiceSegments:
         features: Sequence[Features],
         statistics: SpeakerStatistics,
         frames: int = 128,
+        where: str = "voice",
     ) -> None:
         self.frames = frames
         self._utterances: list[Tensor] = []
@@ -52,7 +54,7 @@ class VoiceSegments:
             self._starts.append(torch.from_numpy(_starts(active[first : last + 1], frames)))
         if total < frames:
             raise UserError(
-                f"the recordings hold {total} frames of speech, less than one segment of"
+                f"{where}: the recordings hold {total} frames of speech, less than one segment of"
                 f" {frames}; record more, or train on shorter segments"
             )
 
@@ -64,25 +66,6 @@ class VoiceSegments:
         starts = self._starts[index]
         start = int(starts[torch.randint(len(starts), (), generator=rng)])
         return self._utterances[index][:, start : start + self.frames].clone()
-
-
-def voice_domain(
-    features: Sequence[Features], frames: int = 128, *, where: str = "voice"
-) -> tuple[VoiceSegments, SpeakerStatistics]:
-    """Make one speaker's recordings a domain, standardised by their own statistics.
-
-    Args:
-        frames: length of a segment.
-        where: what to call the speaker in messages, for instance the folder.
-
-    Raises:
-        UserError: no recordings, or less than a segment of speech.
-    """
-    try:
-        statistics = SpeakerStatistics.from_features(features)
-        return VoiceSegments(features, statistics, frames), statistics
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
 
 
 def _at_least(spectrum: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

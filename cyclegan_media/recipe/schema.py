@@ -67,6 +67,12 @@ class VoiceData(_Section):
     frames: PositiveInt = 128
     """Length of a training segment, in frames of ``analysis.frame_period`` ms."""
     analysis: AnalysisConfig = AnalysisConfig()
+    whitening: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """1: each coefficient is standardised to deviation 1, as published. 0: the coefficients keep
+    the proportions in which they vary, so that distances are those of mel-cepstral distortion."""
+    match_tracts: bool = False
+    """Give each speaker an all-pass constant of its own, such that vocal tracts of different
+    length look alike; found from the recordings, unpaired."""
 
     gives: ClassVar[frozenset[str]] = frozenset()
     """What a batch holds beside the two domains' examples: what a term may need."""

@@ -37,6 +37,9 @@ _ALPHAS = (
 _FLOOR = 1e-20
 """Least power: of a sample of 1e-10, far below what 24 bits hold."""
 
+_REWARP_BINS = 1025
+"""Frequencies at which a spectrum is taken from one warping to another."""
+
 
 def default_alpha(sample_rate: float) -> float:
     """The all-pass constant for ``sample_rate`` in Hz: 0.42 at 16 kHz.
@@ -95,3 +98,14 @@ def mel_cepstrum_to_envelope(coefficients: ArrayLike, bins: int, alpha: float) -
     values = np.asarray(coefficients, dtype=np.float64)
     _, backward = _maps(bins, values.shape[0] - 1, alpha)
     return np.exp(2 * (values.T @ backward))
+
+
+def rewarp(coefficients: ArrayLike, alpha: float, new_alpha: float, order: int) -> Array:
+    """Mel-cepstra ``(n + 1, frames)`` with ``alpha`` as ``(order + 1, frames)`` with another.
+
+    A linear map, since both describe one log-amplitude: exact as far as ``n`` coefficients hold it.
+    """
+    values = np.asarray(coefficients, dtype=np.float64)
+    _, backward = _maps(_REWARP_BINS, values.shape[0] - 1, alpha)
+    forward, _ = _maps(_REWARP_BINS, order, new_alpha)
+    return (backward @ forward).T @ values

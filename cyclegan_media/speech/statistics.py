@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.speech.analysis import Features
+from cyclegan_media.speech.analysis import AnalysisConfig, Features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,12 @@ class SpeakerStatistics:
     log_f0_mean: float
     """Of the natural logarithm of F0 in Hz, over voiced frames of speech; 0 if there was none."""
     log_f0_std: float
+    weight: NDArray[np.float32] | float = 1.0
+    """``(coefficients,)``: the deviation that each coefficient has once standardised, the same for
+    both speakers of a model; see :func:`cyclegan_media.speech.matching.weigh`."""
+    alpha: float | None = None
+    """All-pass constant that this speaker's spectra are analysed and synthesised with; ``None``
+    for the analysis's own. See :func:`cyclegan_media.speech.matching.match_tracts`."""
 
     @property
     def is_voiced(self) -> bool:
@@ -68,40 +74,66 @@ class SpeakerStatistics:
         )
 
     def standardise(self, mel_cepstrum: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(coefficients, frames)`` to mean 0 and deviation 1 per coefficient."""
-        return (mel_cepstrum - self.mean[:, None]) / self.std[:, None]
+        """``(coefficients, frames)`` to mean 0 and deviation ``weight`` per coefficient."""
+        return (mel_cepstrum - self.mean[:, None]) / self._scale
 
     def destandardise(self, standardised: NDArray[np.float32]) -> NDArray[np.float32]:
         """The inverse of :meth:`standardise`."""
-        return standardised * self.std[:, None] + self.mean[:, None]
+        return standardised * self._scale + self.mean[:, None]
+
+    def analysis(self, config: AnalysisConfig) -> AnalysisConfig:
+        """``config`` with this speaker's all-pass constant, where there is one."""
+        return config if self.alpha is None else config.model_copy(update={"alpha": self.alpha})
+
+    @property
+    def _scale(self) -> NDArray[np.float32]:
+        return (self.std / self.weight)[:, None]
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """As float32 tensors named ``{prefix}.mean`` and so on, for a model folder."""
         import torch
 
-        return {
+        weight = np.broadcast_to(np.float32(self.weight), self.std.shape)
+        tensors = {
             f"{prefix}.mean": torch.from_numpy(self.mean.copy()),
             f"{prefix}.std": torch.from_numpy(self.std.copy()),
+            f"{prefix}.weight": torch.from_numpy(weight.copy()),
             f"{prefix}.log_f0": torch.tensor([self.log_f0_mean, self.log_f0_std]),
         }
+        if self.alpha is not None:
+            tensors[f"{prefix}.alpha"] = torch.tensor([self.alpha])
+        return tensors
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> SpeakerStatistics:
         """The inverse of :meth:`to_tensors` (F0 statistics to float32).
+
+        ``weight`` and ``alpha`` may be missing.
 
         Raises:
             UserError: a tensor is missing, of a wrong shape, not finite or not positive where it
                 must be.
         """
         got = {name: _tensor(tensors, f"{prefix}.{name}") for name in ("mean", "std", "log_f0")}
-        if got["mean"].shape != got["std"].shape:
-            raise UserError(f"statistics: {prefix}.mean and {prefix}.std differ in shape")
-        if not (got["std"] > 0).all():
-            raise UserError(f"statistics: {prefix}.std must be above 0 throughout")
+        weight: NDArray[np.float32] | float = 1.0
+        if f"{prefix}.weight" in tensors:
+            weight = got["weight"] = _tensor(tensors, f"{prefix}.weight")
+        for name in ("std", "weight"):
+            if name not in got:
+                continue
+            if got["mean"].shape != got[name].shape:
+                raise UserError(f"statistics: {prefix}.mean and {prefix}.{name} differ in shape")
+            if not (got[name] > 0).all():
+                raise UserError(f"statistics: {prefix}.{name} must be above 0 throughout")
         if got["log_f0"].shape != (2,) or got["log_f0"][1] < 0:
             raise UserError(f"statistics: {prefix}.log_f0 must be a mean and a deviation")
         mean, deviation = map(float, got["log_f0"])
-        return cls(got["mean"], got["std"], mean, deviation)
+        alpha: float | None = None
+        if f"{prefix}.alpha" in tensors:
+            alpha = float(_tensor(tensors, f"{prefix}.alpha")[0])
+            if not -1 < alpha < 1:
+                raise UserError(f"statistics: {prefix}.alpha must be between -1 and 1")
+        return cls(got["mean"], got["std"], mean, deviation, weight, alpha)
 
 
 def active_frames(features: Features, range_db: float = ACTIVE_RANGE_DB) -> NDArray[np.bool_]:

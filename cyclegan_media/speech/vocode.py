@@ -48,12 +48,12 @@ def convert_signal(
     Raises:
         UserError: not one channel, no samples, or values that are not finite.
     """
-    features = analyse(signal, config)
+    features = analyse(signal, source.analysis(config))
     active = active_frames(features)
     if not active.any():
         return np.zeros(len(signal), dtype=np.float32)
     converted = convert_features(features, generator, source, target)
-    samples = synthesise_converted(converted, features, signal, config)
+    samples = synthesise_converted(converted, features, signal, target.analysis(config))
     place = np.arange(len(signal)) * 1000 / config.sample_rate / config.frame_period
     speech = active[np.minimum(np.rint(place).astype(int), len(active) - 1)]
     before, after = _level(signal[speech]), _level(samples[speech])
@@ -69,6 +69,7 @@ def synthesise_converted(
 
     Args:
         original, signal: the recording that the features were converted from.
+        config: the target's, where the two speakers have all-pass constants of their own.
     """
     period = config.sample_rate * config.frame_period / 1000  # samples from frame to frame
     context = round(_CONTEXT_SECONDS * 1000 / config.frame_period)

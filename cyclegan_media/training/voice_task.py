@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,17 +13,25 @@ from torch import Tensor, nn
 
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.recordings import read_samples
-from cyclegan_media.datasets.voices import voice_domain
+from cyclegan_media.datasets.voices import VoiceSegments
 from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import VoiceData
 from cyclegan_media.speech import (
     Features,
+    SpeakerStatistics,
     active_frames,
     analyse,
     analyse_corpus,
     convert_features,
     limit,
     synthesise_converted,
+)
+from cyclegan_media.speech.matching import (
+    TRACT_COEFFICIENTS,
+    gaussian_distance,
+    match_tracts,
+    retract,
+    weigh,
 )
 from cyclegan_media.training.tasks import Generators, Preview
 
@@ -32,6 +40,7 @@ VALIDATION_RECORDINGS = 8
 PREVIEW_SECONDS = 6.0
 _LAG = 4
 """Frames between the two that validation looks at together: 20 ms, where sounds change."""
+_MOST_PAIRS = 50_000
 
 Side = Literal["a", "b"]
 _DIRECTIONS: tuple[tuple[Direction, Side, Side, Direction], ...] = (
@@ -50,34 +59,56 @@ class VoiceTask:
 
     def __init__(self, data: VoiceData, files: Files, say: Callable[[str], None]) -> None:
         self._config = data.analysis
+        train: dict[Side, list[Path]] = {"a": files.train_a, "b": files.train_b}
         held_out: dict[Side, list[Path]] = {
             "a": _some(files.held_out_a or files.train_a),
             "b": _some(files.held_out_b or files.train_b),
         }
-        paths = [*files.train_a, *files.train_b, *held_out["a"], *held_out["b"]]
-        paths = list(dict.fromkeys(paths))
+        paths = list(dict.fromkeys([*train["a"], *train["b"], *held_out["a"], *held_out["b"]]))
         say(f"analysing {len(paths)} recordings (those analysed before are remembered)")
-        found = dict(
-            zip(paths, analyse_corpus(paths, data.analysis, read=read_samples), strict=True)
+        found = self._analyse(paths, data.match_tracts)
+        features = {side: [found[path] for path in train[side]] for side in train}
+        others = {side: [found[path] for path in held_out[side]] for side in held_out}
+        alphas: dict[Side, float] = {}
+        if data.match_tracts:
+            alphas["a"], alphas["b"] = match_tracts(features["a"], features["b"], self._config)
+            say(f"all-pass constants {alphas['a']:.3f} and {alphas['b']:.3f} match the tracts")
+            for sets in (features, others):
+                for side, items in sets.items():
+                    sets[side] = [retract(item, alphas[side], self._config) for item in items]
+        speakers = weigh(
+            SpeakerStatistics.from_features(features["a"]),
+            SpeakerStatistics.from_features(features["b"]),
+            data.whitening,
         )
-        features: dict[Side, list[Features]] = {
-            "a": [found[path] for path in files.train_a],
-            "b": [found[path] for path in files.train_b],
+        self._speakers = {
+            side: replace(speaker, alpha=alphas.get(side))
+            for side, speaker in zip(train, speakers, strict=True)
         }
-        self.domain_a, statistics_a = voice_domain(
-            features["a"], data.frames, where=f"{files.train_a[0].parent}: domain A"
+        self.domain_a, self.domain_b = (
+            VoiceSegments(
+                features[side],
+                self._speakers[side],
+                data.frames,
+                where=f"{train[side][0].parent}: domain {side.upper()}",
+            )
+            for side in train
         )
-        self.domain_b, statistics_b = voice_domain(
-            features["b"], data.frames, where=f"{files.train_b[0].parent}: domain B"
-        )
-        self._speakers = {"a": statistics_a, "b": statistics_b}
-        self._real = {side: self._moments(items, side) for side, items in features.items()}
-        self._held_out: dict[Side, list[Features]] = {}
-        for side, some in held_out.items():
+        self._real = {side: self._pairs(items, side) for side, items in features.items()}
+        self._held_out = {
             # Recordings of nothing cannot be compared.
-            spoken = [found[path] for path in some if self._pairs(found[path], side).shape[1] > 1]
-            self._held_out[side] = spoken or features[side][:VALIDATION_RECORDINGS]
+            side: [item for item in items if self._pairs([item], side).shape[1] > 1]
+            or features[side][:VALIDATION_RECORDINGS]
+            for side, items in others.items()
+        }
         self._preview = {side: some[0] for side, some in held_out.items()}
+
+    def _analyse(self, paths: Sequence[Path], wide: bool) -> dict[Path, Features]:
+        config = self._config
+        if wide:
+            coefficients = max(config.coefficients, TRACT_COEFFICIENTS)
+            config = config.model_copy(update={"coefficients": coefficients})
+        return dict(zip(paths, analyse_corpus(paths, config, read=read_samples), strict=True))
 
     def validate(self, generators: Generators) -> dict[str, float]:
         """How far converted held-out speech is from the other speaker's, and from its cycle.
@@ -85,16 +116,18 @@ class VoiceTask:
         ``distance`` is the Fréchet distance between pairs of frames 20 ms apart, of converted
         held-out speech and of the target's training recordings, all standardised: it sees means,
         (global) variances, their correlations and how fast they change. It needs no sentence in
-        both voices, but cannot tell whether the right sounds are said. ``cycle`` can: the mean
-        distance of converted and converted back from the original, in standard deviations.
-        ``score`` is the mean of both distances plus the mean of both cycle errors.
+        both voices, but cannot tell whether the right sounds are said. ``cycle`` can, somewhat:
+        the mean distance of what was converted and back from what it was. ``score`` is the mean
+        of both distances plus the mean of both cycle errors.
         """
         figures: dict[str, float] = {}
         for there, source, target, back in _DIRECTIONS:
             real = self._held_out[source]
             fake = [self._convert(generators[there], item, source, target) for item in real]
             again = [self._convert(generators[back], item, target, source) for item in fake]
-            figures[f"distance_{there}"] = _frechet(self._moments(fake, target), self._real[target])
+            figures[f"distance_{there}"] = gaussian_distance(
+                self._pairs(fake, target), self._real[target]
+            )
             figures[f"cycle_{source}"] = self._cycle_error(real, again, source)
         distance = (figures["distance_a2b"] + figures["distance_b2a"]) / 2
         cycle = (figures["cycle_a"] + figures["cycle_b"]) / 2
@@ -105,12 +138,14 @@ class VoiceTask:
         preview, rate = Preview(), self._config.sample_rate
         for there, source, target, back in _DIRECTIONS:
             signal = read_samples(self._preview[source], rate)[: int(PREVIEW_SECONDS * rate)]
-            real = analyse(signal, self._config)
+            speakers = self._speakers[source], self._speakers[target]
+            here, other = (speaker.analysis(self._config) for speaker in speakers)
+            real = analyse(signal, here)
             fake = self._convert(generators[there], real, source, target)
             again = self._convert(generators[back], fake, target, source)
             rows = {"real": np.asarray(signal, dtype=np.float32)}
-            for name, features in (("converted", fake), ("cycle", again)):
-                samples = synthesise_converted(features, real, signal, self._config)
+            for name, features, config in (("converted", fake, other), ("cycle", again, here)):
+                samples = synthesise_converted(features, real, signal, config)
                 rows[name] = limit(samples, rate)
             preview.pictures[there] = np.concatenate(
                 [_spectrogram(samples, rate) for samples in rows.values()]
@@ -133,44 +168,30 @@ class VoiceTask:
     ) -> Features:
         return convert_features(features, generator, self._speakers[source], self._speakers[target])
 
-    def _pairs(self, features: Features, side: Side) -> NDArray[np.float32]:
-        """``(2 · coefficients, pairs)``: standardised frames of speech above those 20 ms later."""
-        spectrum = self._speakers[side].standardise(features.mel_cepstrum)
-        active = active_frames(features)
-        both = active[:-_LAG] & active[_LAG:]
-        return np.concatenate([spectrum[:, :-_LAG][:, both], spectrum[:, _LAG:][:, both]])
-
-    def _moments(self, features: Sequence[Features], side: Side) -> _Moments:
-        pairs = np.concatenate([self._pairs(item, side) for item in features], axis=1)
-        return pairs.mean(axis=1, dtype=np.float64), np.cov(pairs)
+    def _pairs(self, features: Sequence[Features], side: Side) -> NDArray[np.float32]:
+        """``(2 · coefficients, n)``: standardised frames of speech above those 20 ms later."""
+        pairs = []
+        for item in features:
+            spectrum = self._speakers[side].standardise(item.mel_cepstrum)
+            active = active_frames(item)
+            both = active[:-_LAG] & active[_LAG:]
+            pairs.append(
+                np.concatenate([spectrum[:, :-_LAG][:, both], spectrum[:, _LAG:][:, both]])
+            )
+        joined = np.concatenate(pairs, axis=1)
+        return joined[:, :: max(1, joined.shape[1] // _MOST_PAIRS)]
 
     def _cycle_error(
         self, real: Sequence[Features], again: Sequence[Features], side: Side
     ) -> float:
+        standardise = self._speakers[side].standardise
         errors = [
-            np.abs(after.mel_cepstrum - before.mel_cepstrum)[:, active_frames(before)]
+            np.abs(standardise(after.mel_cepstrum) - standardise(before.mel_cepstrum))[
+                :, active_frames(before)
+            ]
             for before, after in zip(real, again, strict=True)
         ]
-        deviations = self._speakers[side].std[:, None]
-        return float((np.concatenate(errors, axis=1) / deviations).mean())
-
-
-_Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Mean and covariance."""
-
-
-def _frechet(x: _Moments, y: _Moments) -> float:
-    """Fréchet distance of two Gaussians, per dimension (Dowson & Landau 1982, eq. 4, rooted).
-
-    ``d² = |μₓ − μ_y|² + tr(Σₓ + Σ_y − 2 (Σₓ Σ_y)^½)``
-    """
-    (mean_x, cov_x), (mean_y, cov_y) = x, y
-    if not all(np.isfinite(part).all() for part in (*x, *y)):
-        return math.inf
-    # The eigenvalues of a product of two covariances are real and not negative.
-    root = np.sqrt(np.maximum(np.linalg.eigvals(cov_x @ cov_y).real, 0)).sum()
-    square = np.square(mean_x - mean_y).sum() + np.trace(cov_x) + np.trace(cov_y) - 2 * root
-    return float(np.sqrt(max(square, 0.0) / len(mean_x)))
+        return float(np.concatenate(errors, axis=1).mean())
 
 
 def _some(paths: Sequence[Path]) -> list[Path]:
