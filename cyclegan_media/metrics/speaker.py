@@ -51,7 +51,8 @@ class SpeakerScore:
     similarity: float
     """Where its evidence lies on the way from real recordings of the other speaker (mean: 0) to
     real ones of the target (mean: 1). Unlike the probability it does not saturate, so it tells
-    good conversions from better ones; it may leave 0…1."""
+    good conversions from better ones; it may leave 0…1, and is
+    ``nan`` where the two speakers' real recordings are not told apart at all."""
 
 
 class SpeakerVerifier:
@@ -106,9 +107,10 @@ class SpeakerVerifier:
         evidence = self._evidence(self._describe(samples))
         probability_b = float(self._calibration.predict_proba([[evidence]])[0, 1])
         here, there = self._mean["a" if target == "b" else "b"], self._mean[target]
+        similarity = (evidence - here) / (there - here) if there != here else np.nan
         return SpeakerScore(
             probability=probability_b if target == "b" else 1 - probability_b,
-            similarity=float((evidence - here) / (there - here)),
+            similarity=float(similarity),
         )
 
     def _describe(self, samples: Samples) -> Double:

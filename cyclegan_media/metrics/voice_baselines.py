@@ -1,6 +1,6 @@
 """The methods that a trained voice model has to beat.
 
-Each maps the features of a recording; :func:`resynthesise` makes the waveform. Aperiodicity and
+Each maps the features of a recording, whose waveform is then synthesised. Aperiodicity and
 energy stay, and log F0 is matched in mean and deviation, as in a conversion by a model, so the
 methods differ in the mel-cepstrum alone.
 """
@@ -19,12 +19,9 @@ from scipy.stats import multivariate_normal
 from cyclegan_media.errors import UserError
 from cyclegan_media.metrics.alignment import align
 from cyclegan_media.speech import (
-    AnalysisConfig,
     Features,
     SpeakerStatistics,
     active_frames,
-    analyse,
-    synthesise,
     transform_f0,
 )
 
@@ -123,18 +120,6 @@ class JointDensityGMM:
             slope = np.linalg.solve(within, covariance[here, there])
             expected[m] = mean[there] + (x - mean[here]) @ slope
         return np.einsum("nm,mnc->nc", softmax(log_weights, axis=1), expected)
-
-
-def resynthesise(features: Features, config: AnalysisConfig | None = None) -> Features:
-    """What an analysis finds in the waveform of ``features``: what a listener would get.
-
-    Of unchanged features, this is copy synthesis: the floor below which no method that goes
-    through the vocoder can come.
-
-    Raises:
-        UserError: the features were analysed without aperiodicity.
-    """
-    return analyse(synthesise(features, config), config)
 
 
 def _joined(a: Features, b: Features) -> NDArray[np.floating[Any]]:
