@@ -34,6 +34,14 @@ EXACT: dict[str, Any] = {
         **{"log_every": 1, "validate_every": 3, "preview_every": 4, "checkpoint_every": 2},
     },
 }
+PLAIN: dict[str, Any] = {
+    # Nothing random in a step: means over the batch alone decide.
+    **EXACT,
+    "name": "plain",
+    "model": {**EXACT["model"], "generator": {"name": "resnet", "width": 2, "blocks": 1}},
+    "objective": {"adversarial": {}, "cycle": {"weight": 10}, "identity": {"weight": 5}},
+    "trainer": {**EXACT["trainer"], "batch_size": 1, "history": 0},
+}
 
 
 def recipe(content: dict[str, Any] = EXACT, **trainer: Any) -> Recipe:

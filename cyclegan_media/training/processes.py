@@ -73,6 +73,16 @@ def on_any_rank(fabric: Fabric, flag: bool) -> bool:
     return bool(counted.item() > 0)
 
 
+def mean_over_ranks(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:
+    """The mean of each value over all processes, which all have the same names."""
+    if fabric.world_size == 1:
+        return values
+    own = torch.tensor(list(values.values()), dtype=torch.float32, device=fabric.device)
+    means = fabric.all_reduce(own, reduce_op="mean")
+    assert isinstance(means, torch.Tensor)
+    return dict(zip(values, means.tolist(), strict=True))
+
+
 def gather(own: dict[str, Any], fabric: Fabric) -> list[dict[str, Any]]:
     """What each process has, by rank."""
     if fabric.world_size == 1:

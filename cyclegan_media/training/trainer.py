@@ -39,6 +39,7 @@ from cyclegan_media.training.processes import (
     interrupt_flag,
     loading_processes,
     make_fabric,
+    mean_over_ranks,
     on_any_rank,
 )
 from cyclegan_media.training.run_folder import prepare_run, publish_model
@@ -163,10 +164,11 @@ def train(
             bar.update()
 
             interrupted = on_any_rank(fabric, stop.is_set())
-            if log is not None and due(every.log_every):
-                means = meter.read()
+            if due(every.log_every):
+                means = mean_over_ranks(fabric, meter.read())
                 bar.set_postfix_str(summary(means), refresh=False)
-                log.losses(state.steps, {**means, "learning_rate_factor": factor})
+                if log is not None:
+                    log.losses(state.steps, {**means, "learning_rate_factor": factor})
             score = None
             if due(every.validate_every):
                 score = _validate(task, state, log, fabric)
