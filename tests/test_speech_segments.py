@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cyclegan_media.datasets.unpaired import random_generator
-from cyclegan_media.datasets.voices import VoiceSegments, voice_domain
+from cyclegan_media.datasets.voices import VoiceSegments
 from cyclegan_media.errors import UserError
 from cyclegan_media.speech import Features, SpeakerStatistics
 
@@ -75,19 +75,16 @@ def test_recordings_without_voice_are_left_out() -> None:
     assert len(VoiceSegments([hiss, speech, hiss], UNIT, frames=16)) == 1
 
 
-def test_a_domain_is_standardised_by_its_own_statistics() -> None:
-    segments, statistics = voice_domain([recording([(0, 400)], 400)], 100)
-    assert statistics.mean == pytest.approx(199.5)
-    drawn = samples(segments, count=50)
-    torch.testing.assert_close(
-        drawn * statistics.std.item() + 199.5, (drawn * statistics.std.item() + 199.5).round(),
-        atol=1e-3, rtol=0,
-    )  # fmt: skip
-    assert drawn.abs().max() < 2
+def test_segments_are_standardised() -> None:
+    speaker = SpeakerStatistics(np.float32([100]), np.float32([50]), 5.0, 0.1)
+    segments = VoiceSegments([recording([(0, 400)], 400)], speaker, 100)
+    original = samples(segments, count=50) * 50 + 100
+    torch.testing.assert_close(original, original.round(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(original.diff(dim=1), torch.ones(50, 99), atol=1e-3, rtol=0)
 
 
 def test_too_little_speech_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="folder/a: the recordings hold 20 frames of speech"):
-        voice_domain([recording([(0, 20)], 500)], 64, where="folder/a")
-    with pytest.raises(UserError, match=r"folder/a: .*at least one recording"):
-        voice_domain([], 64, where="folder/a")
+        VoiceSegments([recording([(0, 20)], 500)], UNIT, 64, where="folder/a")
+    with pytest.raises(UserError, match="folder/a: the recordings hold 0 frames of speech"):
+        VoiceSegments([], UNIT, 64, where="folder/a")

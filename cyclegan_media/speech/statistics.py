@@ -19,7 +19,8 @@ ACTIVE_RANGE_DB = 30.0
 """Frames so far below a recording's loudest one are pauses."""
 SILENCE_DB = -90.0
 """Frames below are silent whatever the rest is: the rounding to 16 bits is about as loud."""
-
+_LEAST_VOICED = 0.1
+"""Share of frames: noises have single frames in which a pitch is found."""
 _LEAST_STD = 1e-3
 """Of a coefficient (natural logarithm of amplitude): below, the spectrum does not vary at all."""
 
@@ -143,8 +144,9 @@ def active_frames(features: Features, range_db: float = ACTIVE_RANGE_DB) -> NDAr
 
 
 def has_speech(features: Features) -> bool:
-    """Whether any frame is voiced and no pause."""
-    return bool((active_frames(features) & features.voiced).any())
+    """Whether at least a tenth of what is no pause is voiced; of speech more than half is."""
+    active = active_frames(features)
+    return bool((active & features.voiced).sum() >= max(1, _LEAST_VOICED * active.sum()))
 
 
 def _tensor(tensors: Mapping[str, Tensor], name: str) -> NDArray[np.float32]:
