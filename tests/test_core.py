@@ -215,6 +215,46 @@ def test_divergence_limit() -> None:
         )
 
 
+def test_divergence_of_a_discriminator_is_named_and_updates_no_discriminator() -> None:
+    networks = scales(g=0.0, f=0.0, d_b=1.0)
+    with pytest.raises(DivergedError) as caught:
+        training_step(
+            networks,
+            objective(adversarial=Weight(1.0)),
+            sgd(networks),
+            Histories(),
+            full(1),
+            full(1000),
+            3,
+            limit=1e4,
+        )
+    # D_B(b) = 1000: ½ (1000 − 1)²
+    assert (caught.value.step, caught.value.term) == (3, "discriminator_b")
+    assert caught.value.value == pytest.approx(0.5 * 999**2)
+    assert networks.discriminator_b.weight.item() == 1.0
+    assert networks.discriminator_a.weight.item() == 3.0
+
+
+def test_discriminators_train_on_what_the_history_returns() -> None:
+    class Old(History):
+        def __call__(self, batch: Tensor) -> Tensor:
+            return full(7.0)
+
+    networks = scales(d_a=3.0, d_b=-1.0)
+    values, _ = training_step(
+        networks,
+        objective(adversarial=Weight(1.0)),
+        sgd(networks),
+        Histories(Old(), Old()),
+        full(1.0),
+        full(4.0),
+        0,
+    )
+    # ½ [(D(real) − 1)² + D(7)²] with real a = 1, b = 4
+    assert values["discriminator_a"].item() == 0.5 * ((3 - 1) ** 2 + 21**2)
+    assert values["discriminator_b"].item() == 0.5 * ((-4 - 1) ** 2 + 7**2)
+
+
 @given(size=st.integers(1, 8), batches=st.integers(1, 30), batch=st.integers(1, 3))
 def test_history_returns_only_what_was_put_in_and_never_grows(
     size: int, batches: int, batch: int

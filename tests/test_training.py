@@ -356,6 +356,13 @@ def test_tensorboard_has_the_same_losses(finished: TrainingResult) -> None:
     assert {"a2b", "b2a"} <= set(board.Tags()["images"])
 
 
+def test_looking_more_often_changes_nothing(finished: TrainingResult, tmp_path: Path) -> None:
+    own = recipe(log_every=3, validate_every=1, preview_every=1, checkpoint_every=8)
+    run = train(own, pictures(tmp_path), tmp_path / "run", device="cpu", progress=False).run
+    last = Path("checkpoints") / checkpoint_name(8)
+    assert differences(run / last, finished.run / last) == []
+
+
 def test_two_runs_of_one_seed_are_the_same_to_the_bit(
     finished: TrainingResult, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ class ImageTask:
         """
         a, b = self._validation["a"], self._validation["b"]
         fake_b, fake_a = _apply(generators["a2b"], a), _apply(generators["b2a"], b)
+        a, b = a.to(fake_a.device), b.to(fake_b.device)
         distance_b = sliced_wasserstein(fake_b, b, seed=0)
         distance_a = sliced_wasserstein(fake_a, a, seed=0)
         return {
@@ -77,7 +78,7 @@ class ImageTask:
         for source, there, back in ways:
             real = self._validation[source][:PREVIEW_PICTURES]
             fake = _apply(generators[there], real)
-            rows = torch.cat([real, fake, _apply(generators[back], fake)])
+            rows = torch.cat([real, fake.cpu(), _apply(generators[back], fake).cpu()])
             grid = make_grid(rows, nrow=len(real), padding=2, normalize=True, value_range=(-1, 1))
             pictures[str(there)] = (grid * 255).round().byte().permute(1, 2, 0).numpy()
         return Preview(pictures)
@@ -97,5 +98,5 @@ def _centres(crops: ImageCrops) -> Tensor:
 
 def _apply(generator: torch.nn.Module, pictures: Tensor) -> Tensor:
     device = next(generator.parameters()).device
-    parts = [generator(part.to(device)).float().cpu() for part in pictures.split(8)]
+    parts = [generator(part.to(device)).float() for part in pictures.split(8)]
     return torch.cat(parts).clamp(-1, 1)
