@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan_media.demo import picture_run, voice_run
 from cyclegan_media.demo.__main__ import report, summary
 from cyclegan_media.demo.page import Measure
-from cyclegan_media.demo.picture_run import check_sound_kept, match_tones, tone_curves
+from cyclegan_media.demo.picture_run import PicturePlan, check_sound_kept, match_tones, tone_curves
 from cyclegan_media.demo.run import DemoResult, run_demo
 from cyclegan_media.demo.scenes import make_scene, write_clip
+from cyclegan_media.demo.voice_run import VoicePlan
 from cyclegan_media.errors import RunError, UserError
 
 CLEAR = Measure("PSNR", 9.0, 20.0, margin=5.0, unit="dB")
@@ -27,9 +27,9 @@ def test_success_is_a_clear_gain_on_every_measure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "index.html"
-    assert report(DemoResult(page, [CLEAR, CLEAR], 1.0)) == 0
+    assert report(DemoResult(page, [CLEAR, CLEAR])) == 0
     assert str(page) in capsys.readouterr().out
-    assert report(DemoResult(page, [CLEAR, SMALL], 1.0)) == 1
+    assert report(DemoResult(page, [CLEAR, SMALL])) == 1
     said = capsys.readouterr()
     assert str(page) in said.out
     assert said.err == "not clearly better than the input: SSIM: small gain\n"
@@ -54,9 +54,9 @@ def test_an_earlier_demonstration_is_replaced_only_if_asked(tmp_path: Path) -> N
     (tmp_path / "picture" / "old").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"picture: exists already; pass --overwrite"):
-        run_demo(tmp_path, parts=())
+        run_demo(tmp_path, picture=None, voice=None)
     assert (tmp_path / "picture" / "old").exists()
-    result = run_demo(tmp_path, parts=(), overwrite=True)
+    result = run_demo(tmp_path, picture=None, voice=None, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "notes.txt"]
     assert result.page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
@@ -90,17 +90,15 @@ def test_tone_curves_carry_one_histogram_to_another(tmp_path: Path) -> None:
     assert got[0, :, 0, 0].tolist() == [160, 160, 95]
 
 
-def test_both_halves_run_from_data_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_halves_run_from_data_to_page(tmp_path: Path) -> None:
     # The whole of it, with little data and hardly any training: it must not claim success.
-    monkeypatch.setattr(picture_run, "TRAINING_PICTURES", 4)
-    monkeypatch.setattr(picture_run, "HELD_OUT_PICTURES", 2)
-    monkeypatch.setattr(picture_run, "CLIPS", 1)
-    monkeypatch.setattr(picture_run, "SECONDS", 0.5)
-    monkeypatch.setattr(voice_run, "SENTENCES", 3)
-    monkeypatch.setattr(voice_run, "HELD_OUT", 1)
-    short = ["trainer.steps=2", "trainer.decay_steps=0", "trainer.log_every=1"]
-    result = run_demo(tmp_path / "out", picture_overrides=short, voice_overrides=short)
-    assert [(m.name, m.unit) for m in result.measures if m.trivial is not None] == [
+    short = ("trainer.steps=2", "trainer.decay_steps=0", "trainer.log_every=1")
+    result = run_demo(
+        tmp_path / "out",
+        picture=PicturePlan(4, 2, 1, 0.5, short),
+        voice=VoicePlan(4, 1, short),
+    )
+    assert {(m.name, m.unit) for m in result.measures if m.trivial is not None} == {
         ("PSNR, day to dusk", "dB"),
         ("SSIM, day to dusk", ""),
         ("PSNR, dusk to day", "dB"),
@@ -109,19 +107,25 @@ def test_both_halves_run_from_data_to_page(tmp_path: Path, monkeypatch: pytest.M
         ("Log-F0 error, high voice to low", "root mean square"),
         ("Mel-cepstral distortion, low voice to high", "dB"),
         ("Log-F0 error, low voice to high", "root mean square"),
-    ]
+    }
     assert result.shortfalls
     html = result.page.read_text(encoding="utf-8")
     assert (html.count("<video "), html.count("<audio ")) == (8, 8)
     assert "equal bit for bit" in html
     for half in ("picture", "voice"):
         assert (tmp_path / "out" / half / "run" / "model" / "config.json").exists()
-    train, other = (
-        {path.name for path in (tmp_path / "out" / half / "data" / side).iterdir()}
-        for half in ("picture",)
-        for side in ("trainA", "trainB")
-    )
-    assert not train & other
+        a, b = (
+            {path.name for path in (tmp_path / "out" / half / "data" / side).iterdir()}
+            for side in ("trainA", "trainB")
+        )
+        assert len(a) == len(b) == 4
+        assert not a & b
+
+
+def test_a_half_that_fails_is_reported_and_the_other_stopped(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"trainer\.steps: .*'many'"):
+        run_demo(tmp_path / "out", voice=VoicePlan(overrides=("trainer.steps=many",)))
+    assert not (tmp_path / "out" / "index.html").exists()
 
 
 @pytest.mark.slow

@@ -29,14 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        result = run_demo(
-            options.out,
-            parts=(options.only,) if options.only else PARTS,
-            overwrite=options.overwrite,
-        )
+        left_out = {part: None for part in PARTS if options.only not in (None, part)}
+        result = run_demo(options.out, overwrite=options.overwrite, **left_out)
     except CycleganMediaError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return report(result)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import get_args
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 import cyclegan_media
 from cyclegan_media.datasets.discover import find_files
+from cyclegan_media.demo.apart import say
 from cyclegan_media.demo.page import Exhibit, Measure, PictureSection
 from cyclegan_media.demo.scenes import make_scene, write_clip, write_images
 from cyclegan_media.demo.world import Domain
@@ -26,34 +28,41 @@ from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import load_recipe
 from cyclegan_media.training import train
 
-TRAINING_PICTURES = 300
-"""Of each domain; no scene is in both."""
-HELD_OUT_PICTURES = 24
-"""Of each domain, for the validation during training."""
-CLIPS, SECONDS, FPS = 3, 3.0, 20
-"""Held-out clips in each direction, none of whose scenes trained or validated."""
+
+@dataclass(frozen=True)
+class PicturePlan:
+    """How much is made; the defaults are what the demonstration does."""
+
+    pictures: int = 300
+    """Of each domain, to train on; no scene is in both."""
+    held_out: int = 24
+    """Of each domain, for the validation during training."""
+    clips: int = 3
+    """Held-out clips in each direction, none of whose scenes trained or validated."""
+    seconds: float = 3.0
+    """Length of a clip."""
+    overrides: tuple[str, ...] = ()
+    """Of the recipe ``demo_image``, as :func:`cyclegan_media.recipe.load_recipe` takes them."""
+
+
+FPS = 20
 STILL_SIZE, CLIP_SIZE = (96, 96), (96, 144)
 """(height, width) in pixels: clips are wider, and as high, so that things have one size."""
-COMPARED_FRAMES = 12
-"""Of each clip, evenly spaced."""
 MARGINS = {"PSNR": 5.0, "SSIM": 0.15}
 """Gains that are called clear."""
 
-Say = Callable[[str], None]
 
-
-def picture_section(folder: Path, overrides: Sequence[str], say: Say) -> PictureSection:
+def picture_section(folder: Path, plan: PicturePlan) -> PictureSection:
     """Do everything in the new ``folder``: ``data/``, ``run/`` and ``clips/``.
 
-    Args:
-        overrides: of the recipe ``demo_image``.
-        say: told what comes next.
+    Raises:
+        UserError, RunError: see :func:`cyclegan_media.training.train`.
     """
-    recipe = load_recipe("demo_image", overrides)
+    recipe = load_recipe("demo_image", plan.overrides)
     say("drawing scenes in two looks: a day, and dusk on another planet")
     data, clips = folder / "data", folder / "clips"
-    _write_pictures(data)
-    pairs = {way: _write_clips(clips, way) for way in get_args(Direction)}
+    _write_pictures(data, plan)
+    pairs = {way: _write_clips(clips, way, plan) for way in get_args(Direction)}
 
     say("training on scenes of which no two are the same")
     files = find_files(data, data, ("image",))
@@ -74,15 +83,10 @@ def picture_section(folder: Path, overrides: Sequence[str], say: Say) -> Picture
             model.translate(before, after, direction=way)
             model.translate(after, cycle, direction=back)
             packets = check_sound_kept(before, after)
-            done.append(Exhibit("", before, after, cycle, truth))
+            note = f"Its sound was copied as it is: {packets} packets, equal bit for bit."
+            done.append(Exhibit(_WORDS[way], before, after, cycle, truth, note))
         measures += _measures(way, done, tone_curves(data, way))
-        first = done[0]
-        exhibits.append(
-            Exhibit(
-                _WORDS[way], first.before, first.after, first.cycle, first.truth,
-                note=f"Its sound was copied as it is: {packets} packets, equal bit for bit.",
-            )
-        )  # fmt: skip
+        exhibits.append(done[0])
     return PictureSection(
         heading="Pictures",
         introduction=(
@@ -97,7 +101,7 @@ def picture_section(folder: Path, overrides: Sequence[str], say: Say) -> Picture
             "Discriminators": _described(recipe.model.discriminator),
             "Steps": trained.steps,
             "Batch": recipe.trainer.batch_size,
-            "Training pictures": f"{TRAINING_PICTURES} of each look, no scene in both",
+            "Training pictures": f"{plan.pictures} of each look, no scene in both",
             "Trivial method": "each colour channel's histogram matched to the other look's",
         },
         curves=folder / "run" / "metrics.csv",
@@ -107,29 +111,31 @@ def picture_section(folder: Path, overrides: Sequence[str], say: Say) -> Picture
 _WORDS: dict[Direction, str] = {"a2b": "Day to dusk", "b2a": "Dusk to day"}
 
 
-def _write_pictures(data: Path) -> None:
-    plan: list[tuple[str, Domain, int]] = [
-        ("trainA", "a", TRAINING_PICTURES),
-        ("trainB", "b", TRAINING_PICTURES),
-        ("testA", "a", HELD_OUT_PICTURES),
-        ("testB", "b", HELD_OUT_PICTURES),
+def _write_pictures(data: Path, plan: PicturePlan) -> None:
+    parts: list[tuple[str, Domain, int]] = [
+        ("trainA", "a", plan.pictures),
+        ("trainB", "b", plan.pictures),
+        ("testA", "a", plan.held_out),
+        ("testB", "b", plan.held_out),
     ]
     first = 0
-    for name, domain, count in plan:
+    for name, domain, count in parts:
         seeds = tqdm(range(first, first + count), desc=name, unit="picture", dynamic_ncols=True)
         write_images(data / name, seeds, domain, STILL_SIZE)
         first += count
 
 
-def _write_clips(folder: Path, way: Direction) -> list[tuple[Path, Path]]:
+def _write_clips(folder: Path, way: Direction, plan: PicturePlan) -> list[tuple[Path, Path]]:
     """Clips to translate, each with its truth, of scenes of their own."""
     source, target = _domains(way)
     first = 10_000 if way == "a2b" else 20_000
     pairs = []
-    for number in tqdm(range(CLIPS), desc=f"clips {way}", unit="clip", dynamic_ncols=True):
+    for number in tqdm(range(plan.clips), desc=f"clips {way}", unit="clip", dynamic_ncols=True):
         scene = make_scene(first + number)
         before, truth = (
-            write_clip(folder / f"{way}-{number}-{name}.mp4", scene, look, SECONDS, FPS, CLIP_SIZE)
+            write_clip(
+                folder / f"{way}-{number}-{name}.mp4", scene, look, plan.seconds, FPS, CLIP_SIZE
+            )
             for name, look in (("before", source), ("truth", target))
         )
         pairs.append((before, truth))
@@ -185,10 +191,9 @@ def _measures(
 
 
 def _frames(clip: Path) -> Tensor:
-    """Evenly spaced frames ``(n, 3, height, width)``, −1…1."""
-    step = max(1, round(SECONDS * FPS) // COMPARED_FRAMES)
+    """Every fifth frame ``(n, 3, height, width)``, −1…1."""
     with VideoReader(clip) as video:
-        pixels = np.stack([frame.pixels for frame in islice(video, 0, None, step)])
+        pixels = np.stack([frame.pixels for frame in islice(video, 0, None, 5)])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from cyclegan_media.demo.page import Measure, PictureSection, RunFacts, VoiceSection, build_page
+from cyclegan_media.demo.apart import Job, run_apart
+from cyclegan_media.demo.page import Measure, RunFacts, build_page
+from cyclegan_media.demo.picture_run import PicturePlan, picture_section
+from cyclegan_media.demo.voice_run import VoicePlan, voice_section
 from cyclegan_media.errors import UserError, from_os_error
 
 PAGE = "index.html"
 PARTS = ("picture", "voice")
+_PICTURE, _VOICE = PicturePlan(), VoicePlan()
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,6 @@ class DemoResult:
 
     page: Path
     measures: list[Measure]
-    seconds: float
 
     @property
     def shortfalls(self) -> list[str]:
@@ -38,18 +38,17 @@ class DemoResult:
 def run_demo(
     out: str | Path,
     *,
-    parts: Sequence[str] = PARTS,
+    picture: PicturePlan | None = _PICTURE,
+    voice: VoicePlan | None = _VOICE,
     overwrite: bool = False,
-    picture_overrides: Sequence[str] = (),
-    voice_overrides: Sequence[str] = (),
 ) -> DemoResult:
     """Run the demonstration into the folder ``out``; the page is ``out/index.html``.
 
+    Both halves run at the same time. Equal machines give equal results.
+
     Args:
-        parts: ``picture``, ``voice`` or both.
+        picture, voice: the halves; ``None`` leaves one out.
         overwrite: replace what an earlier demonstration left in ``out``; nothing else is touched.
-        picture_overrides, voice_overrides: of the recipes ``demo_image`` and ``demo_voice``, as
-            :func:`cyclegan_media.recipe.load_recipe` takes them.
 
     Raises:
         UserError: ``out`` holds an earlier demonstration or cannot be written.
@@ -58,32 +57,21 @@ def run_demo(
     started = time.monotonic()
     out = Path(out)
     _make_room(out, overwrite)
-
-    def say(message: str) -> None:
-        tqdm.write(f"[{time.monotonic() - started:4.0f} s] {message}")
-
-    picture: PictureSection | None = None
-    voice: VoiceSection | None = None
-    if "picture" in parts:
-        from cyclegan_media.demo.picture_run import picture_section
-
-        picture = picture_section(out / "picture", picture_overrides, say)
-    if "voice" in parts:
-        from cyclegan_media.demo.voice_run import voice_section
-
-        voice = voice_section(out / "voice", voice_overrides, say)
-    say("writing the page")
-    seconds = time.monotonic() - started
+    jobs: dict[str, Job] = {}
+    if picture is not None:
+        jobs["picture"] = (picture_section, (out / "picture", picture))
+    if voice is not None:
+        jobs["voice"] = (voice_section, (out / "voice", voice))
+    sections = run_apart(jobs)
     page = build_page(
         out / PAGE,
         "Learned without pairs",
-        picture,
-        voice,
-        RunFacts.here(seconds, Command="python -m cyclegan_media.demo"),
+        sections.get("picture"),
+        sections.get("voice"),
+        RunFacts.here(time.monotonic() - started, Command="python -m cyclegan_media.demo"),
     )
-    sections = [section for section in (picture, voice) if section is not None]
-    measures = [measure for section in sections for measure in section.measures]
-    return DemoResult(page, measures, time.monotonic() - started)
+    measures = [measure for section in sections.values() for measure in section.measures]
+    return DemoResult(page, measures)
 
 
 def _make_room(out: Path, overwrite: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 import cyclegan_media
 from cyclegan_media.datasets.discover import find_files
+from cyclegan_media.demo.apart import say
 from cyclegan_media.demo.page import Exhibit, Measure, VoiceSection
 from cyclegan_media.demo.voices import SAMPLE_RATE, write_voices
 from cyclegan_media.errors import RunError
@@ -29,24 +31,32 @@ from cyclegan_media.speech import (
 )
 from cyclegan_media.training import train
 
-SENTENCES, HELD_OUT = 45, 4
-"""Recordings of each voice that train, none said by both; and that are converted and measured."""
+
+@dataclass(frozen=True)
+class VoicePlan:
+    """How much is made; the defaults are what the demonstration does."""
+
+    sentences: int = 45
+    """Recordings of each voice that train; no sentence is said by both."""
+    held_out: int = 4
+    """Recordings of each voice that are converted and measured."""
+    overrides: tuple[str, ...] = ()
+    """Of the recipe ``demo_voice``, as :func:`cyclegan_media.recipe.load_recipe` takes them."""
+
+
 MARGINS = {"Mel-cepstral distortion": 1.0, "Log-F0 error": 0.2}
 """Gains that are called clear."""
 
-Say = Callable[[str], None]
 
-
-def voice_section(folder: Path, overrides: Sequence[str], say: Say) -> VoiceSection:
+def voice_section(folder: Path, plan: VoicePlan) -> VoiceSection:
     """Do everything in the new ``folder``: ``data/``, ``run/`` and ``recordings/``.
 
-    Args:
-        overrides: of the recipe ``demo_voice``.
-        say: told what comes next.
+    Raises:
+        UserError, RunError: see :func:`cyclegan_media.training.train`.
     """
-    recipe = load_recipe("demo_voice", overrides)
+    recipe = load_recipe("demo_voice", plan.overrides)
     say("synthesising two voices that babble, each its own sentences")
-    data = write_voices(folder / "data", SENTENCES, HELD_OUT)
+    data = write_voices(folder / "data", plan.sentences, plan.held_out)
 
     say("training on sentences of which no two are the same")
     files = find_files(data, data, ("audio",))
@@ -91,7 +101,7 @@ def voice_section(folder: Path, overrides: Sequence[str], say: Say) -> VoiceSect
             "Generators": ", ".join(f"{k} {v}" for k, v in recipe.model.generator.items()),
             "Steps": trained.steps,
             "Batch": recipe.trainer.batch_size,
-            "Training recordings": f"{SENTENCES} of each voice, no sentence in both",
+            "Training recordings": f"{plan.sentences} of each voice, no sentence in both",
             "Trivial method": "mean and deviation of each mel-cepstral coefficient and of log F0 "
             "matched to the other voice's",
         },
