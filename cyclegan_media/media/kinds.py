@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -65,15 +66,19 @@ def check_input(path: str | os.PathLike[str]) -> Path:
     """Check that ``path`` is a file with something in it, before a library reports it its way.
 
     Raises:
-        UserError: missing, a folder, empty, or not readable.
+        UserError: missing, a folder, a pipe, empty, or not readable.
     """
     path = Path(path)
     try:
-        if path.is_dir():
+        state = path.stat()
+        if stat.S_ISDIR(state.st_mode):
             raise UserError(f"{path}: is a folder where a file is needed")
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise UserError(f"{path}: is empty (0 bytes); copy it again")
+        if not stat.S_ISREG(state.st_mode):
+            raise UserError(f"{path}: is a pipe or device where a file is needed")
+        if state.st_size == 0:
+            raise UserError(f"{path}: is empty (0 bytes); copy it again")
+        with open(path, "rb"):
+            pass
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file") from error
     except OSError as error:
