@@ -5,6 +5,9 @@ All functions take ``(n, 3, height, width)`` float tensors in −1…1.
 
 from __future__ import annotations
 
+import math
+from itertools import combinations
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,7 +34,7 @@ def psnr(images: Tensor, truth: Tensor) -> float:
     Raises:
         UserError: the shapes differ, or are not those of pictures.
     """
-    _check_pair(images, truth)
+    check_pair(images, truth)
     each = [
         float(peak_signal_noise_ratio(one, other, data_range=(-1.0, 1.0)))
         for one, other in zip(images.float(), truth.float(), strict=True)
@@ -50,7 +53,7 @@ def ssim(images: Tensor, truth: Tensor) -> float:
     Raises:
         UserError: the shapes differ, or a side is below the window's 11 pixels.
     """
-    _check_pair(images, truth)
+    check_pair(images, truth)
     if min(images.shape[-2:]) < 11:
         raise UserError(
             f"pictures of {images.shape[-2]}×{images.shape[-1]} pixels: SSIM needs at least 11×11"
@@ -60,6 +63,22 @@ def ssim(images: Tensor, truth: Tensor) -> float:
     value = structural_similarity_index_measure(images, truth, data_range=1.0)
     assert isinstance(value, Tensor)  # the other form is returned only on request
     return float(value)
+
+
+def diversity(samples: Tensor) -> float:
+    """How different several translations of *one* input are: mean of 1 − SSIM over all pairs.
+
+    0 where all are equal (a model that ignores its latent), up to about 1. See :func:`ssim`.
+
+    Raises:
+        UserError: fewer than two samples, or see :func:`ssim`.
+    """
+    check_pictures(samples)
+    if len(samples) < 2:
+        raise UserError("diversity: needs at least two samples of one input")
+    return sum(1 - ssim(*pair) for pair in combinations(samples[:, None], 2)) / math.comb(
+        len(samples), 2
+    )
 
 
 def sliced_wasserstein(images_a: Tensor, images_b: Tensor, seed: int = 0) -> float:
@@ -106,7 +125,7 @@ def sliced_wasserstein_levels(
         UserError: not pictures, an empty set, different sizes, or a side below 16 pixels.
     """
     for images in (images_a, images_b):
-        _check_pictures(images)
+        check_pictures(images)
     if images_a.shape[2:] != images_b.shape[2:]:
         raise UserError(
             f"pictures of {_size(images_a)} and of {_size(images_b)} pixels cannot be compared; "
@@ -146,18 +165,20 @@ def _laplacian(images: Tensor) -> list[Tensor]:
     current = images[:, :, top : top + height, left : left + width].float()
     levels = []
     for _ in range(depth):
-        smaller = _blur(current)[:, :, ::2, ::2]
+        smaller = blur(current)[:, :, ::2, ::2]
         spread = torch.zeros_like(current)
         spread[:, :, ::2, ::2] = 4 * smaller
-        levels.append(current - _blur(spread))
+        levels.append(current - blur(spread))
         current = smaller
     return [*levels, current]
 
 
-def _blur(images: Tensor) -> Tensor:
-    taps = images.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    kernel = (taps[:, None] * taps[None, :]).expand(3, 1, 5, 5)
-    return F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel, groups=3)
+def blur(planes: Tensor) -> Tensor:
+    """``(n, channels, height, width)`` under the binomial 5 × 5 filter of Burt & Adelson 1983."""
+    taps = planes.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    channels = planes.shape[1]
+    kernel = (taps[:, None] * taps[None, :]).expand(channels, 1, 5, 5)
+    return F.conv2d(F.pad(planes, (2, 2, 2, 2), mode="reflect"), kernel, groups=channels)
 
 
 def _patches(level: Tensor, places: Tensor) -> Tensor:
@@ -181,15 +202,17 @@ def _normalise(cloud_a: Tensor, cloud_b: Tensor) -> tuple[Tensor, Tensor]:
     return a.flatten(1), b.flatten(1)
 
 
-def _check_pictures(images: Tensor) -> None:
+def check_pictures(images: Tensor) -> None:
+    """Raise ``UserError`` unless ``images`` has the shape (n, 3, height, width) with n > 0."""
     if images.dim() != 4 or images.shape[1] != 3 or len(images) == 0:
         raise UserError(
             f"a tensor of shape {tuple(images.shape)} is no set of pictures (n, 3, height, width)"
         )
 
 
-def _check_pair(images: Tensor, truth: Tensor) -> None:
-    _check_pictures(images)
+def check_pair(images: Tensor, truth: Tensor) -> None:
+    """Raise ``UserError`` unless both are pictures, of one shape."""
+    check_pictures(images)
     if images.shape != truth.shape:
         raise UserError(
             f"pictures of shape {tuple(images.shape)} and truth of shape {tuple(truth.shape)} "
