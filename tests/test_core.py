@@ -240,12 +240,16 @@ def test_discriminators_train_on_what_the_history_returns() -> None:
         def __call__(self, batch: Tensor) -> Tensor:
             return full(7.0)
 
+    class Olds(Histories):
+        def __getitem__(self, game: str) -> History:
+            return Old()
+
     networks = scales(d_a=3.0, d_b=-1.0)
     values, _ = training_step(
         networks,
         objective(adversarial=Weight(1.0)),
         sgd(networks),
-        Histories(Old(), Old()),
+        Olds(),
         full(1.0),
         full(4.0),
         0,

@@ -21,7 +21,6 @@ from cyclegan_media.core import (
     TERMS,
     CycleGAN,
     Histories,
-    History,
     Objective,
     Optimisers,
     Weight,
@@ -103,7 +102,7 @@ def check_training(
         torch.optim.Adam(networks.generator_parameters(), lr=2e-4, betas=(0.5, 0.999)),
         torch.optim.Adam(networks.discriminator_parameters(), lr=2e-4, betas=(0.5, 0.999)),
     )
-    histories = Histories(History(0), History(0))
+    histories = Histories(size=0)
     for step, (a, b, wanted) in enumerate(zip(real_a, real_b, losses, strict=True)):
         values, _ = training_step(networks, objective, optimisers, histories, a, b, step)
         got = torch.stack([values[column.split()[0]] for column in columns])

@@ -137,7 +137,7 @@ def test_what_is_saved_is_the_moving_average(finished: TrainingResult) -> None:
     state = torch.load(last / "training.pt", weights_only=True)
     saved = load_model(last / "model").generators["a2b"].state_dict()
     for name, tensor in saved.items():
-        assert torch.equal(tensor, state["average"][f"module.a2b.{name}"])
+        assert torch.equal(tensor, state["average"][f"module.generator_a2b.{name}"])
     trained = state["networks"]["generator_a2b"]
     assert any(not torch.equal(tensor, trained[name]) for name, tensor in saved.items())
 

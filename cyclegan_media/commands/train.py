@@ -43,22 +43,30 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint in OUT"
     )
+    parser.add_argument(
+        "--start-from",
+        metavar="MODEL",
+        help="begin with the networks of this model folder instead of random ones",
+    )
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from cyclegan_media.datasets.discover import find_files
+    from cyclegan_media.pretrained import load_model
     from cyclegan_media.recipe import load_recipe
     from cyclegan_media.training import train
     from cyclegan_media.training.tasks import media_kinds
 
     recipe = load_recipe(args.recipe, args.overrides)
+    start_from = load_model(args.start_from) if args.start_from else None
     files = find_files(args.data_a, args.data_b, media_kinds(recipe))
     result = train(
         recipe,
         files,
         args.out,
         resume=args.resume,
+        start_from=start_from,
         device=args.device,
         precision=args.precision,
         progress=show_progress(args),

@@ -13,6 +13,7 @@ from cyclegan_media.core.objective import (
     Game,
     Objective,
     Term,
+    lacks,
     register_term,
 )
 from cyclegan_media.core.schedules import Weight, learning_rate_factor
@@ -54,6 +55,7 @@ __all__ = [
     "Translation",
     "Weight",
     "frozen_parameters",
+    "lacks",
     "learning_rate_factor",
     "methods",
     "normal_init",

@@ -67,26 +67,9 @@ class Histories:
             the game's name.
     """
 
-    def __init__(
-        self,
-        a: History | None = None,
-        b: History | None = None,
-        *,
-        size: int = 50,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, size: int = 50, seed: int = 0) -> None:
         self.size, self.seed = size, seed
         self._histories: dict[str, History] = {}
-        if a is not None and b is not None:
-            self._histories = {"discriminator_a": a, "discriminator_b": b}
-
-    @property
-    def a(self) -> History:
-        return self["discriminator_a"]
-
-    @property
-    def b(self) -> History:
-        return self["discriminator_b"]
 
     def __getitem__(self, game: str) -> History:
         """The history of the game with the discriminator of that name."""

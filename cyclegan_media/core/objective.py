@@ -105,6 +105,11 @@ def register_term(name: str) -> Callable[[T], T]:
     return add
 
 
+def lacks(method: type[Batch], term: Term) -> list[str]:
+    """What ``term`` reads and ``method`` does not compute."""
+    return sorted(what for what in term.reads if not hasattr(method, what))
+
+
 class Objective:
     """The weighted sum that the generators minimise, and the games of the discriminators.
 
@@ -125,11 +130,8 @@ class Objective:
         if not any(isinstance(term, AdversarialTerm) for term, _ in self.terms.values()):
             raise ValueError("an objective needs a term that brings games, such as 'adversarial'")
         for name, (term, _) in self.terms.items():
-            lacking = sorted(what for what in term.reads if not hasattr(method, what))
-            if lacking:
-                raise ValueError(
-                    f"{name}: reads {', '.join(lacking)}, which this recipe's method does not have"
-                )
+            if lacking := lacks(method, term):
+                raise ValueError(f"{name}: reads {', '.join(lacking)}, which its method lacks")
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:

@@ -20,14 +20,12 @@ from cyclegan_media.core.cyclegan import CycleGAN
 
 
 class Part(NamedTuple):
-    """A network that a method or a term needs.
-
-    ``role`` is the kind of backbone. ``section`` is where a recipe's model states it, by default
-    the section named like the role; where a recipe lacks that section, the role's is taken.
-    """
+    """A network that a method or a term needs."""
 
     role: str
+    """The kind of backbone, and where a recipe's model states it."""
     section: str = ""
+    """Where it may be stated apart; a recipe without that section means the role's."""
 
 
 Roster = dict[str, Part]
@@ -60,6 +58,8 @@ class Batch:
     directions: ClassVar[tuple[Direction, ...]] = (A2B, B2A)
     needs: ClassVar[frozenset[str]] = frozenset()
     """What the data must give beside the two batches."""
+    generators_take: ClassVar[str] = ""
+    """The attribute that says of a generator that it takes what this method gives it beside x."""
     roster: ClassVar[Roster] = {
         "generator_a2b": Part("generator"),
         "generator_b2a": Part("generator"),

@@ -24,9 +24,22 @@ class Domain(Protocol):
 
     def __len__(self) -> int: ...
 
-    def sample(self, index: int, rng: torch.Generator) -> Tensor:
-        """A random crop or segment of item ``index``; depends on nothing but its arguments."""
+    def sample(self, index: int, rng: torch.Generator) -> Tensor | dict[str, Tensor]:
+        """A random crop or segment of item ``index``; depends on nothing but its arguments.
+
+        Either the example alone, or by name: the example as ``real``, beside what else is to
+        go with it (a mask, for instance).
+        """
         ...
+
+
+def as_example(sample: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """A sample of a domain, by name."""
+    return {"real": sample} if isinstance(sample, Tensor) else sample
+
+
+Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""Examples of A, of B, and what else there is for them, by name and domain (``mask_a``)."""
 
 
 def random_generator(*key: object) -> torch.Generator:
@@ -35,7 +48,7 @@ def random_generator(*key: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-class Unpaired(Dataset[tuple[Tensor, Tensor] | CycleganMediaError]):
+class Unpaired(Dataset[Batch | CycleganMediaError]):
     """Sample ``n`` is one example of each domain, drawn independently, or why there is none.
 
     Each domain is gone through in a new random order each time round, so every item is seen
@@ -47,17 +60,25 @@ class Unpaired(Dataset[tuple[Tensor, Tensor] | CycleganMediaError]):
         self.seed = seed
         self._orders: dict[str, tuple[int, list[int]]] = {}
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | CycleganMediaError:
+    def __getitem__(self, number: int) -> Batch | CycleganMediaError:
         try:
-            return self._example("a", number), self._example("b", number)
+            sides = {side: self._example(side, number) for side in ("a", "b")}
         except CycleganMediaError as error:
             return error  # raised by a loading process, it would come with that one's traceback
+        real_a, real_b = (example.pop("real") for example in sides.values())
+        extras = {
+            f"{name}_{side}": extra
+            for side, example in sides.items()
+            for name, extra in example.items()
+        }
+        return real_a, real_b, extras
 
-    def _example(self, side: str, number: int) -> Tensor:
+    def _example(self, side: str, number: int) -> dict[str, Tensor]:
         domain = self.domains[side]
         time_round, place = divmod(number, len(domain))
         index = self._order(side, time_round)[place]
-        return domain.sample(index, random_generator(self.seed, side, "sample", number))
+        rng = random_generator(self.seed, side, "sample", number)
+        return dict(as_example(domain.sample(index, rng)))
 
     def _order(self, side: str, time_round: int) -> list[int]:
         known = self._orders.get(side)
@@ -96,8 +117,8 @@ def unpaired_batches(
     rank: int = 0,
     ranks: int = 1,
     device: torch.device | str = "cpu",
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """Batches ``(real_a, real_b)`` on ``device`` for steps ``first_step`` to before ``last_step``.
+) -> Generator[Batch, None, None]:
+    """Batches on ``device`` for steps ``first_step`` to before ``last_step``.
 
     Args:
         workers: processes that load ahead; 0 loads in this one.
@@ -127,8 +148,12 @@ def unpaired_batches(
         for batch in loader:
             if isinstance(batch, CycleganMediaError):
                 raise batch
-            real_a, real_b = batch
-            yield real_a.to(device, non_blocking=on_cuda), real_b.to(device, non_blocking=on_cuda)
+            real_a, real_b, extras = batch
+            yield (
+                real_a.to(device, non_blocking=on_cuda),
+                real_b.to(device, non_blocking=on_cuda),
+                {name: extra.to(device, non_blocking=on_cuda) for name, extra in extras.items()},
+            )
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

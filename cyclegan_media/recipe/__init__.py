@@ -6,6 +6,7 @@ and impossible combinations are refused with one line that gives the path of the
 """
 
 from cyclegan_media.recipe.load import dump_recipe, load_recipe, parse_recipe, shipped_recipes
+from cyclegan_media.recipe.networks import build_networks
 from cyclegan_media.recipe.objective import build_objective
 from cyclegan_media.recipe.schema import (
     ImageData,
@@ -27,6 +28,7 @@ __all__ = [
     "TrainerSection",
     "VoiceData",
     "VoiceRecipe",
+    "build_networks",
     "build_objective",
     "dump_recipe",
     "load_recipe",

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from cyclegan_media.backbones import Backbone, build, spec_of
 from cyclegan_media.errors import UserError
+from cyclegan_media.recipe.networks import complete_model
 from cyclegan_media.recipe.objective import build_objective, complete_objective
 from cyclegan_media.recipe.problems import first_problem
-from cyclegan_media.recipe.schema import ModelSection, Recipe, VoiceRecipe
+from cyclegan_media.recipe.schema import Recipe
 
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="modality")])
 
@@ -111,44 +110,11 @@ def parse_recipe(content: Mapping[str, Any], *, where: str = "recipe") -> Recipe
     except ValidationError as error:
         raise UserError(f"{where}: {first_problem(error)}") from error
     try:
-        objective = complete_objective(build_objective(recipe))
-        model = _complete_model(recipe)
+        objective = build_objective(recipe)
+        model = complete_model(recipe, objective)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    return recipe.model_copy(update={"objective": objective, "model": model})
-
-
-def _complete_model(recipe: Recipe) -> ModelSection:
-    """The section with every key of its networks, which must be able to take the data's batches.
-
-    Raises:
-        UserError: unknown name or key, wrong type or role, or the sizes do not fit the data.
-    """
-    with torch.device("meta"):  # architecture without weights
-        batch = torch.empty(1, *recipe.data.example_shape)
-        specs = {}
-        for role in ("generator", "discriminator"):
-            where = f"model.{role}"
-            spec = getattr(recipe.model, role)
-            network = build(spec, where=where, modality=recipe.modality, role=role)
-            _check_coefficients(recipe, network, where)
-            try:
-                network.check_input(batch)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from error
-            specs[role] = spec_of(network)
-    return recipe.model.model_copy(update=specs)
-
-
-def _check_coefficients(recipe: Recipe, network: Backbone, where: str) -> None:
-    if isinstance(recipe, VoiceRecipe):
-        wanted = recipe.data.analysis.coefficients
-        got = getattr(network.config, "coefficients", wanted)
-        if got != wanted:
-            raise UserError(
-                f"{where}.coefficients: is {got}, but data.analysis.coefficients is {wanted};"
-                " make them equal"
-            )
+    return recipe.model_copy(update={"objective": complete_objective(objective), "model": model})
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -23,12 +23,28 @@ class _Section(BaseModel):
 
 
 class ModelSection(_Section):
-    """The networks: both generators are built alike, and so are both discriminators."""
+    """The networks, each a section of its own with the backbone's ``name`` and keys.
+
+    Networks of one kind are built alike: both generators, both discriminators. Beside these two
+    sections there are those that the recipe's method and terms need, and no others.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
 
     generator: dict[str, Any]
     discriminator: dict[str, Any]
     init: Literal["normal", "default"] = "normal"
     """Initial weights: N(0, 0.02²) as Zhu 2017, or those of torch's layers."""
+
+    @property
+    def specs(self) -> dict[str, dict[str, Any]]:
+        """Every section of a network by its key."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            **self.__pydantic_extra__,
+        }
 
 
 class ImageData(_Section):
@@ -37,27 +53,53 @@ class ImageData(_Section):
     load_size: PositiveInt | None = 286
     """The shorter side is scaled to this many pixels before cropping; null keeps the size."""
     crop_size: Annotated[int, Field(ge=16)] = 256
+    """Side of the crops, in pixels."""
+    crop_width: Annotated[int, Field(ge=16)] | None = None
+    """Their width, where they are not square; ``crop_size`` is then their height."""
     flip: bool = True
     """Mirror half of the crops, left to right."""
     frames_per_video: PositiveInt = 200
-    """At most so many frames, evenly spaced, are taken from each video."""
+    """At most so many frames (or clips), evenly spaced, are taken from each video."""
+    clip_frames: Annotated[int, Field(ge=1, le=64)] = 1
+    """Consecutive frames in each example, for methods that train on clips."""
+    flow: bool = False
+    """Find the motion from frame to frame of a clip, for terms that need it."""
+    face_masks: bool = False
+    """Take the soft mask of the face from each picture's alpha channel."""
     cache_megabytes: NonNegativeInt = 1024
     """Decoded pictures kept in memory, in all (for each of several training processes)."""
 
-    gives: ClassVar[frozenset[str]] = frozenset()
-    """What a batch holds beside the two domains' examples: what a term may need."""
+    switches: ClassVar[dict[str, str]] = {
+        "clips": "clip_frames",
+        "flow": "flow",
+        "face_mask": "face_masks",
+    }
+    """What a batch may hold beside the two domains' examples, and the key that asks for it."""
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What a method or a term may need."""
+        asked = {"clips": self.clip_frames > 1, "flow": self.flow, "face_mask": self.face_masks}
+        return frozenset({"pixels", *(name for name, on in asked.items() if on)})
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """Height and width of a crop."""
+        return self.crop_size, self.crop_width or self.crop_size
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Of one example: ``(3, height, width)``."""
-        return (3, self.crop_size, self.crop_size)
+        """Of one picture: ``(3, height, width)``."""
+        return (3, *self.crop)
 
     @model_validator(mode="after")
     def _crop_fits(self) -> ImageData:
-        if self.load_size is not None and self.load_size < self.crop_size:
+        if self.load_size is not None and self.load_size < min(self.crop):
             raise ValueError(
-                f"load_size ({self.load_size}) must be at least crop_size ({self.crop_size})"
+                f"load_size ({self.load_size}) must be at least crop_size ({min(self.crop)})"
             )
+        if self.flow and self.clip_frames < 2:
+            raise ValueError("flow: there is no motion in single pictures; set clip_frames, too")
         return self
 
 
@@ -73,9 +115,24 @@ class VoiceData(_Section):
     match_tracts: bool = False
     """Give each speaker an all-pass constant of its own, such that vocal tracts of different
     length look alike; found from the recordings, unpaired."""
+    longest_gap: NonNegativeInt = 0
+    """At most so many frames in a row are hidden, for methods that fill them in; 0 for none."""
 
-    gives: ClassVar[frozenset[str]] = frozenset()
-    """What a batch holds beside the two domains' examples: what a term may need."""
+    switches: ClassVar[dict[str, str]] = {"mask": "longest_gap"}
+    """What a batch may hold beside the two domains' examples, and the key that asks for it."""
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What a method or a term may need."""
+        return frozenset({"mask"} if self.longest_gap else ())
+
+    @model_validator(mode="after")
+    def _gap_fits(self) -> VoiceData:
+        if self.longest_gap > self.frames:
+            raise ValueError(
+                f"longest_gap ({self.longest_gap}) must be at most frames ({self.frames})"
+            )
+        return self
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -122,6 +179,9 @@ class TrainerSection(_Section):
     checkpoint_every: PositiveInt = 500
     keep: PositiveInt = 3
     """The last so many checkpoints are kept, and the best one."""
+    freeze: dict[str, PositiveInt] = {}
+    """For training in stages: networks, or parts of them by path, and for how many steps each
+    is held fixed (``generator_a2b.global_body: 10000``)."""
     divergence_limit: PositiveFloat = 1e4
     """A term of the objective beyond this stops the run."""
 
@@ -155,8 +215,12 @@ class _Recipe(_Section):
     description: str = ""
     data_wanted: str = ""
     """What the two folders should hold."""
+    cost: str = ""
+    """What training takes: parameters, operations, memory, time per step."""
     domains: tuple[str, str] = ("a", "b")
     """Names of the two domains, for people."""
+    method: str = "cyclegan"
+    """How a batch is translated."""
     model: ModelSection
     objective: dict[str, dict[str, Any]]
     optimiser: OptimiserSection = OptimiserSection()

@@ -128,6 +128,7 @@ def _check_networks(networks: dict[str, dict[str, torch.Tensor]], steps: int) ->
 def trained_model(state: TrainingState, recipe: Recipe, task: Task) -> PretrainedModel:
     """What a translation needs of ``state``."""
     generators = state.generators()
+    others = {k: network for k, network in state.kept().items() if network.role != "generator"}
     return PretrainedModel(
         config=ModelConfig(
             modality=recipe.modality,
@@ -142,6 +143,7 @@ def trained_model(state: TrainingState, recipe: Recipe, task: Task) -> Pretraine
         ),
         generators=generators,
         statistics=task.statistics(),
+        networks=others,
     )
 
 

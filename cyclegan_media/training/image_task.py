@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from cyclegan_media.datasets.clips import ClipCrops, cut_clips
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.images import ImageCrops, expand_videos
 from cyclegan_media.metrics.image import sliced_wasserstein
@@ -21,6 +22,12 @@ from cyclegan_media.training.tasks import Generators, Preview
 VALIDATION_PICTURES = 32
 PREVIEW_PICTURES = 4
 
+_WAYS: tuple[tuple[str, str, Direction, Direction], ...] = (
+    # from, to, there, back
+    ("a", "b", "a2b", "b2a"),
+    ("b", "a", "b2a", "a2b"),
+)
+
 
 class ImageTask:
     """Random crops for training; centre crops of held-out pictures for the rest.
@@ -30,19 +37,22 @@ class ImageTask:
 
     def __init__(self, data: ImageData, files: Files, say: Callable[[str], None]) -> None:
         def crops(paths: list[Path]) -> ImageCrops:
-            pictures = expand_videos(
-                paths,
-                frames_per_video=data.frames_per_video,
-                load_size=data.load_size,
-                progress=lambda path: say(f"taking frames from {path.name}"),
-            )
-            return ImageCrops(
-                pictures,
-                load_size=data.load_size,
-                crop_size=data.crop_size,
-                flip=data.flip,
-                cache_bytes=data.cache_megabytes * 2**20 // 2,  # for each of two domains
-            )
+            options: dict[str, Any] = {
+                "load_size": data.load_size,
+                "crop_size": data.crop,
+                "flip": data.flip,
+                "cache_bytes": data.cache_megabytes * 2**20 // 2,  # for each of two domains
+            }
+            frames: dict[str, Any] = {
+                "load_size": data.load_size,
+                "progress": lambda path: say(f"taking frames from {path.name}"),
+            }
+            if data.clip_frames > 1:
+                count = data.frames_per_video
+                clips = cut_clips(paths, frames=data.clip_frames, clips_per_video=count, **frames)
+                return ClipCrops(clips, flow=data.flow, **options)
+            pictures = expand_videos(paths, frames_per_video=data.frames_per_video, **frames)
+            return ImageCrops(pictures, masks=data.face_masks, **options)
 
         self.domain_a, self.domain_b = crops(files.train_a), crops(files.train_b)
         self._validation = {
@@ -53,34 +63,39 @@ class ImageTask:
     def validate(self, generators: Generators) -> dict[str, float]:
         """Sliced Wasserstein distance of each translated set to the real one, and cycle error.
 
-        ``score`` is the mean of the two distances.
+        ``score`` is the mean of the distances.
         """
-        a, b = self._validation["a"], self._validation["b"]
-        fake_b, fake_a = _apply(generators["a2b"], a), _apply(generators["b2a"], b)
-        a, b = a.to(fake_a.device), b.to(fake_b.device)
-        distance_b = sliced_wasserstein(fake_b, b, seed=0)
-        distance_a = sliced_wasserstein(fake_a, a, seed=0)
-        return {
-            "score": (distance_a + distance_b) / 2,
-            "distance_a2b": distance_b,
-            "distance_b2a": distance_a,
-            "cycle_a": float(F.l1_loss(_apply(generators["b2a"], fake_b), a)),
-            "cycle_b": float(F.l1_loss(_apply(generators["a2b"], fake_a), b)),
-        }
+        distances: dict[str, float] = {}
+        cycles: dict[str, float] = {}
+        for source, target, there, back in _WAYS:
+            if there in generators:
+                real = self._validation[source]
+                fake = _apply(generators[there], real)
+                wanted = self._validation[target].to(fake.device)
+                distances[f"distance_{there}"] = sliced_wasserstein(fake, wanted, seed=0)
+                if back in generators:
+                    again = _apply(generators[back], fake)
+                    cycles[f"cycle_{source}"] = float(F.l1_loss(again, real.to(again.device)))
+        score = sum(distances.values()) / len(distances)
+        return {"score": score, **distances, **cycles}
 
     def preview(self, generators: Generators) -> Preview:
-        """Two grids, a column per picture: real, translated, and back."""
-        ways: tuple[tuple[str, Direction, Direction], ...] = (
-            ("a", "a2b", "b2a"),
-            ("b", "b2a", "a2b"),
-        )
+        """A grid for each direction, a column per picture: real, translated, and back."""
         pictures = {}
-        for source, there, back in ways:
-            real = self._validation[source][:PREVIEW_PICTURES]
-            fake = _apply(generators[there], real)
-            rows = torch.cat([real, fake.cpu(), _apply(generators[back], fake).cpu()])
-            grid = make_grid(rows, nrow=len(real), padding=2, normalize=True, value_range=(-1, 1))
-            pictures[str(there)] = (grid * 255).round().byte().permute(1, 2, 0).numpy()
+        for source, _, there, back in _WAYS:
+            if there in generators:
+                real = self._validation[source][:PREVIEW_PICTURES]
+                rows = [real, _apply(generators[there], real)]
+                if back in generators:
+                    rows.append(_apply(generators[back], rows[1]))
+                grid = make_grid(
+                    torch.cat([row.cpu() for row in rows]),
+                    nrow=len(real),
+                    padding=2,
+                    normalize=True,
+                    value_range=(-1, 1),
+                )
+                pictures[str(there)] = (grid * 255).round().byte().permute(1, 2, 0).numpy()
         return Preview(pictures)
 
     def analysis(self) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from cyclegan_media.recipe import Recipe, dump_recipe, load_recipe
 from cyclegan_media.training.checkpoint import best_checkpoint, list_checkpoints, sweep
 
 _FREE = {
-    *("name", "paper", "description", "data_wanted", "domains"),
+    *("name", "paper", "description", "data_wanted", "cost", "domains"),
     *(f"trainer.{key}" for key in ("steps", "decay_steps", "epochs", "decay_epochs")),
     *(f"trainer.{key}" for key in ("keep", "workers", "divergence_limit")),
     *(f"trainer.{kind}_every" for kind in ("log", "preview", "validate", "checkpoint")),

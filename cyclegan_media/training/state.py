@@ -15,16 +15,19 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
-from cyclegan_media.backbones import build
+from cyclegan_media.backbones import Backbone
 from cyclegan_media.core import (
     CycleGAN,
     Histories,
     MovingAverage,
+    Objective,
     Optimisers,
     normal_init,
 )
-from cyclegan_media.recipe import Recipe
+from cyclegan_media.pretrained import Direction, PretrainedModel
+from cyclegan_media.recipe import Recipe, build_networks
 from cyclegan_media.training.prepared import Prepared
+from cyclegan_media.training.start import take_over
 from cyclegan_media.training.tasks import Generators
 
 
@@ -42,27 +45,42 @@ class TrainingState:
     steps: int = 0
     """Steps done."""
 
+    def kept(self) -> dict[str, Backbone]:
+        """The networks to use and to save: the averaged ones where there are any."""
+        kept = _kept(self.networks) if self.average is None else self.average.module
+        assert isinstance(kept, nn.ModuleDict)
+        return dict(kept.items())  # type: ignore[arg-type]
+
     def generators(self) -> Generators:
-        """The generators to use and to save: the averaged ones where there are any."""
-        pair = _pair(self.networks) if self.average is None else self.average.module
-        assert isinstance(pair, nn.ModuleDict)
-        return {"a2b": pair["a2b"], "b2a": pair["b2a"]}  # type: ignore[dict-item]
+        """Those of :meth:`kept` that translate."""
+        kept = self.kept()
+        ways: tuple[Direction, ...] = ("a2b", "b2a")
+        return {way: kept[f"generator_{way}"] for way in ways if f"generator_{way}" in kept}
 
 
-def initial_state(recipe: Recipe, fabric: Fabric) -> TrainingState:
-    """The state before the first step, a function of the recipe's seed."""
+def initial_state(
+    recipe: Recipe,
+    objective: Objective,
+    fabric: Fabric,
+    start_from: PretrainedModel | None = None,
+) -> TrainingState:
+    """The state before the first step, a function of the recipe's seed.
+
+    Args:
+        start_from: a model whose networks to begin with.
+
+    Raises:
+        UserError: that model's networks do not fit.
+    """
     torch.manual_seed(recipe.trainer.seed)
-    model, rates = recipe.model, recipe.optimiser
-    networks = CycleGAN(
-        generator_a2b=build(model.generator, where="model.generator"),
-        generator_b2a=build(model.generator, where="model.generator"),
-        discriminator_a=build(model.discriminator, where="model.discriminator"),
-        discriminator_b=build(model.discriminator, where="model.discriminator"),
-    )
-    if model.init == "normal":
+    rates = recipe.optimiser
+    networks = build_networks(recipe, objective.roster)
+    if recipe.model.init == "normal":
         normal_init(networks)
+    if start_from is not None:
+        take_over(dict(networks.named_children()), start_from)  # type: ignore[arg-type]
     networks.to(fabric.device)
-    average = MovingAverage(_pair(networks), recipe.trainer.ema) if recipe.trainer.ema else None
+    average = MovingAverage(_kept(networks), recipe.trainer.ema) if recipe.trainer.ema else None
     prepared = CycleGAN(
         **{name: Prepared(network, fabric) for name, network in networks.named_children()}
     )
@@ -87,14 +105,18 @@ def initial_state(recipe: Recipe, fabric: Fabric) -> TrainingState:
     )
 
 
-def _pair(networks: CycleGAN) -> nn.ModuleDict:
-    return nn.ModuleDict({"a2b": networks.generator_a2b, "b2a": networks.generator_b2a})
+def _kept(networks: CycleGAN) -> nn.ModuleDict:
+    """The networks that a trained model needs: those that translate, or that read a code."""
+    kept = ("generator", "encoder")
+    return nn.ModuleDict(
+        {name: network for name, network in networks.named_children() if network.role in kept}
+    )
 
 
 def update_average(state: TrainingState) -> None:
-    """Take the generators' new weights into their moving average, if there is one."""
+    """Take the new weights into the moving average, if there is one."""
     if state.average is not None:
-        state.average.update_parameters(_pair(state.networks))
+        state.average.update_parameters(_kept(state.networks))
 
 
 def set_learning_rates(state: TrainingState, recipe: Recipe, factor: float) -> None:

@@ -69,7 +69,9 @@ def make_task(
 
 def media_kinds(recipe: Recipe) -> tuple[str, ...]:
     """The kinds of file that a recipe trains on."""
-    return ("image", "video") if isinstance(recipe, ImageRecipe) else ("audio",)
+    if isinstance(recipe, ImageRecipe):
+        return ("video",) if recipe.data.clip_frames > 1 else ("image", "video")
+    return ("audio",)
 
 
 def write_preview(folder: Path, preview: Preview) -> None:

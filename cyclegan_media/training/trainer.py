@@ -18,10 +18,16 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from cyclegan_media.core import DivergedError, learning_rate_factor, training_step
+from cyclegan_media.core import (
+    DivergedError,
+    frozen_parameters,
+    learning_rate_factor,
+    training_step,
+)
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.unpaired import unpaired_batches
 from cyclegan_media.errors import RunError, from_os_error
+from cyclegan_media.pretrained import PretrainedModel
 from cyclegan_media.recipe import Recipe, build_objective
 from cyclegan_media.training.checkpoint import (
     best_checkpoint,
@@ -72,6 +78,7 @@ def train(
     run: str | os.PathLike[str],
     *,
     resume: bool = False,
+    start_from: PretrainedModel | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     progress: bool = True,
@@ -86,6 +93,8 @@ def train(
     Args:
         resume: go on from the last checkpoint in ``run``. On the CPU the weights come out the
             same, to the bit, as without the interruption.
+        start_from: a model whose networks to begin with, instead of random ones; a local enhancer
+            takes over a global generator. Plays no part when resuming.
         precision: ``auto`` is bf16 on a CUDA device that has it, else fp32.
         progress: show a bar with the losses and the time left.
 
@@ -107,7 +116,7 @@ def train(
     )
     total = constant_steps + decay_steps
 
-    state = initial_state(recipe, fabric)
+    state = initial_state(recipe, objective, fabric, start_from)
     if resume_from is not None:
         load_checkpoint(resume_from, state, files, fabric)
         say(f"resuming after step {state.steps} of {total}")
@@ -133,6 +142,7 @@ def train(
         dynamic_ncols=True,
     )
     meter, every, interrupted = Meter(), recipe.trainer, False
+    bare = dict(state.networks.named_children())
 
     def due(interval: int) -> bool:
         return state.steps == total or state.steps % interval == 0
@@ -144,7 +154,7 @@ def train(
         interrupt_flag() as stop,
         bar,
     ):
-        for real_a, real_b in batches:
+        for real_a, real_b, extras in batches:
             factor = learning_rate_factor(state.steps, constant_steps, decay_steps)
             set_learning_rates(state, recipe, factor)
             losses, _ = training_step(
@@ -155,6 +165,8 @@ def train(
                 real_a,
                 real_b,
                 state.steps,
+                extras=extras,
+                frozen=frozen_parameters(bare, recipe.trainer.freeze, state.steps),
                 backward=fabric.backward,
                 limit=recipe.trainer.divergence_limit,
             )

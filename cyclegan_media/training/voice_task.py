@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cyclegan_media.datasets.discover import Files
+from cyclegan_media.datasets.gaps import with_gaps
 from cyclegan_media.datasets.recordings import read_samples
 from cyclegan_media.datasets.voices import VoiceSegments
 from cyclegan_media.pretrained import Direction
@@ -86,11 +87,14 @@ class VoiceTask:
             for side, speaker in zip(train, speakers, strict=True)
         }
         self.domain_a, self.domain_b = (
-            VoiceSegments(
-                features[side],
-                self._speakers[side],
-                data.frames,
-                where=f"{train[side][0].parent}: domain {side.upper()}",
+            with_gaps(
+                VoiceSegments(
+                    features[side],
+                    self._speakers[side],
+                    data.frames,
+                    where=f"{train[side][0].parent}: domain {side.upper()}",
+                ),
+                data.longest_gap,
             )
             for side in train
         )

@@ -30,6 +30,7 @@ class Augmented(Batch):
     the code that leaves its input as it is.
     """
 
+    generators_take = "latent"
     roster: ClassVar[Roster] = {
         **Batch.roster,
         "encoder_a": Part("encoder"),

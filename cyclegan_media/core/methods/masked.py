@@ -25,6 +25,7 @@ class Masked(Translation):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"mask"})
+    generators_take = "masked"
 
     @cached_property
     def fake_b(self) -> Tensor:

@@ -18,7 +18,7 @@ from cyclegan_media.core.translation import Batch, Direction, Part, Roster
 
 
 @dataclass(frozen=True)
-class _Contrastive(Term):
+class Contrastive(Term):
     """Args:
     temperature: τ.
     patches: places that are compared, per layer; all where a layer has fewer.
@@ -67,7 +67,7 @@ def _places(layer: Tensor, count: int) -> Tensor:
 
 @register_term("patch_nce")
 @dataclass(frozen=True)
-class PatchNCE(_Contrastive):
+class PatchNCE(Contrastive):
     """``L_PatchNCE(G, H, A)`` (Park 2020, eq. 3): each patch of G(a) against those of a.
 
     ``Σ`` over layers and places is a mean here, as in the release. Places are drawn from the
@@ -86,7 +86,7 @@ class PatchNCE(_Contrastive):
 
 @register_term("identity_nce")
 @dataclass(frozen=True)
-class IdentityNCE(_Contrastive):
+class IdentityNCE(Contrastive):
     """``L_PatchNCE(G, H, B)`` (Park 2020, section 3): each patch of G(b) against those of b.
 
     It keeps the generator from changing what belongs to the target domain already.
