@@ -8,6 +8,7 @@ cannot be compared with each other; those on Inception's are the FID and KID of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -69,11 +70,11 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
         UserError: different numbers of features, or fewer than 2 pictures.
     """
     a, b = _checked(features_a, features_b, least=2)
-    covariance_a, covariance_b = torch.cov(a.T).reshape(2 * a.shape[1:]), torch.cov(b.T)
-    root = _square_root(covariance_a)
-    # Σ_a Σ_b and Σ_a^½ Σ_b Σ_a^½ have the same eigenvalues, and the latter is symmetric.
-    product = root @ covariance_b.reshape(root.shape) @ root
-    cross = torch.linalg.eigvalsh(product).clamp_min(0).sqrt().sum()
+    off_a, off_b = a - a.mean(0), b - b.mean(0)
+    # With Σ = Xᵀ X / (n − 1), the eigenvalues of Σ_a Σ_b are the squared singular values of
+    # X_a X_bᵀ, scaled, and QR decompositions keep those while they shrink the matrix.
+    small = torch.linalg.qr(off_a, mode="r").R @ torch.linalg.qr(off_b, mode="r").R.T
+    cross = torch.linalg.svdvals(small).sum() / math.sqrt((len(a) - 1) * (len(b) - 1))
     between = (a.mean(0) - b.mean(0)).square().sum()
     distance = between + a.var(0).sum() + b.var(0).sum() - 2 * cross
     return max(0.0, float(distance))
@@ -121,11 +122,6 @@ def _unbiased_discrepancy(x: Tensor, y: Tensor) -> Tensor:
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _square_root(matrix: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
 def _checked(features_a: Tensor, features_b: Tensor, least: int) -> tuple[Tensor, Tensor]:
