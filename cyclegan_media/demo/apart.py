@@ -48,7 +48,8 @@ def run_apart(jobs: Mapping[str, Job]) -> dict[str, Any]:
         with ThreadPoolExecutor(len(jobs) or 1) as waiting:
             try:
                 futures = {waiting.submit(_result, *item): item[0] for item in processes.items()}
-                return {futures[done]: done.result() for done in as_completed(futures)}
+                results = {futures[done]: done.result() for done in as_completed(futures)}
+                return {name: results[name] for name in jobs}
             finally:
                 for process in processes.values():
                     process.terminate()
