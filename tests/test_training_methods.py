@@ -173,6 +173,15 @@ def test_every_recipe_trains_and_saves_what_a_translation_needs(
     assert previews == set(model.generators)
 
 
+def test_voices_train_in_one_direction_too(data: Callable[[Recipe], Files], tmp_path: Path) -> None:
+    content = load_recipe("cyclegan_vc", [*vc("gated_cnn"), *RUN]).model_dump(mode="json")
+    content |= {"method": "one_sided", "objective": {"adversarial": {}, "identity": {"weight": 5}}}
+    recipe = parse_recipe(content)
+    model = train(recipe, data(recipe), tmp_path / "run", device="cpu", progress=False).model
+    assert model is not None
+    assert list(load_model(model).generators) == ["a2b"]
+
+
 def test_every_shipped_recipe_says_what_it_wants_and_costs() -> None:
     from cyclegan_media.recipe import shipped_recipes
 

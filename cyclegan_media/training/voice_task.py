@@ -124,31 +124,38 @@ class VoiceTask:
         the mean distance of what was converted and back from what it was. ``score`` is the mean
         of both distances plus the mean of both cycle errors.
         """
-        figures: dict[str, float] = {}
+        distances: dict[str, float] = {}
+        cycles: dict[str, float] = {}
         for there, source, target, back in _DIRECTIONS:
-            real = self._held_out[source]
-            fake = [self._convert(generators[there], item, source, target) for item in real]
-            again = [self._convert(generators[back], item, target, source) for item in fake]
-            figures[f"distance_{there}"] = gaussian_distance(
-                self._pairs(fake, target), self._real[target]
-            )
-            figures[f"cycle_{source}"] = self._cycle_error(real, again, source)
-        distance = (figures["distance_a2b"] + figures["distance_b2a"]) / 2
-        cycle = (figures["cycle_a"] + figures["cycle_b"]) / 2
-        return {"score": distance + cycle, **figures}
+            if there in generators:
+                real = self._held_out[source]
+                fake = [self._convert(generators[there], item, source, target) for item in real]
+                distances[f"distance_{there}"] = gaussian_distance(
+                    self._pairs(fake, target), self._real[target]
+                )
+                if back in generators:
+                    again = [self._convert(generators[back], item, target, source) for item in fake]
+                    cycles[f"cycle_{source}"] = self._cycle_error(real, again, source)
+        score = sum(sum(part.values()) / len(part) for part in (distances, cycles) if part)
+        return {"score": score, **distances, **cycles}
 
     def preview(self, generators: Generators) -> Preview:
         """Per direction a held-out recording, converted, and converted back: seen and heard."""
         preview, rate = Preview(), self._config.sample_rate
         for there, source, target, back in _DIRECTIONS:
+            if there not in generators:
+                continue
             signal = read_samples(self._preview[source], rate)[: int(PREVIEW_SECONDS * rate)]
             speakers = self._speakers[source], self._speakers[target]
             here, other = (speaker.analysis(self._config) for speaker in speakers)
             real = analyse(signal, here)
             fake = self._convert(generators[there], real, source, target)
-            again = self._convert(generators[back], fake, target, source)
+            made = [("converted", fake, other)]
+            if back in generators:
+                again = self._convert(generators[back], fake, target, source)
+                made.append(("cycle", again, here))
             rows = {"real": np.asarray(signal, dtype=np.float32)}
-            for name, features, config in (("converted", fake, other), ("cycle", again, here)):
+            for name, features, config in made:
                 samples = synthesise_converted(features, real, signal, config)
                 rows[name] = limit(samples, rate)
             preview.pictures[there] = np.concatenate(
