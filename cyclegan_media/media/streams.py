@@ -19,10 +19,12 @@ Tell = Callable[[str], None]
 _AUDIO_ENCODERS = ("aac", "libopus", "libmp3lame", "ac3", "mp2", "flac")
 _SUBTITLE_ENCODERS = ("subrip", "mov_text", "webvtt", "ass")
 _BITS_A_CHANNEL = 96_000
-_TRANSPORT_STREAM = frozenset(
-    ("aac", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus", "dvb_subtitle", "dvb_teletext")
-)
-"""What an MPEG transport stream can name; FFmpeg would write anything into it, unplayable."""
+_TELEVISION = ("mp2", "mp3", "ac3", "dts", "dvb_subtitle", "dvb_teletext")
+_TAKES = {
+    "mpeg": frozenset(("mp2", "ac3")),
+    "mpegts": frozenset((*_TELEVISION, "aac", "eac3", "truehd", "opus")),
+}
+"""What these containers can name; FFmpeg would write anything into them, unplayable."""
 _OF_THE_FILE = ("encoder", "duration", "vendor_id", "bps", "number_of_", "_statistics")
 """How tags begin that describe the encoding of the file they lie in."""
 
@@ -72,9 +74,9 @@ def _describe(stream: Stream, source: Stream) -> None:
 def _can_be_copied(source: Stream, format_name: str) -> bool:
     if source.type != "attachment" and source.codec_context is None:
         return False
-    if format_name == "mpegts":
+    if format_name in _TAKES:
         context = source.codec_context
-        return context is not None and context.codec.canonical_name in _TRANSPORT_STREAM
+        return context is not None and context.codec.canonical_name in _TAKES[format_name]
     # Which codecs a container takes, with which parameters, only its writer knows.
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as trial:
@@ -129,7 +131,7 @@ def _encoded_audio(
 
 def _audio_settings(name: str, source: AudioStream, format_name: str) -> tuple[int, str] | None:
     """Sampling rate and channel layout nearest to the source's that codec and container take."""
-    if format_name == "mpegts" and name not in _TRANSPORT_STREAM:
+    if format_name in _TAKES and name not in _TAKES[format_name]:
         return None
     try:
         rates = av.Codec(name, "w").audio_rates or [source.rate]

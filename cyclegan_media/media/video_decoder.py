@@ -13,6 +13,7 @@ from av.stream import Discard
 
 from cyclegan_media.errors import RunError
 
+_EXACT_STAMPS = ("mp4", "matroska")
 _ONE_PICTURE_A_PACKET = frozenset({"h264", "hevc", "av1", "vp9", "prores", "dnxhd", "ffv1"})
 
 
@@ -55,11 +56,13 @@ class DecodingPass:
         self._count = 0
         self._last_pts: int | None = None
         self._next_pts = 0
+        self._faulty_pts = self._faulty_dts = 0
+        self._previous: tuple[int, int] | None = None
+        # Packets whose picture has not come: a picture can be lost without an error.
         self._awaited: set[int] = set()
-        # The codec's own packets tell of a picture that was lost without an error; but two fields
-        # may come in two packets.
         name = stream.codec_context.codec.canonical_name
-        self._counts_packets = name in _ONE_PICTURE_A_PACKET
+        exact = any(known in container.format.name for known in _EXACT_STAMPS)
+        self._counts_packets = exact and name in _ONE_PICTURE_A_PACKET
         stream.thread_type = "AUTO"
 
     def items(self, tracks: Collection[int] = ()) -> Iterator[TimedPicture | TrackPacket]:
@@ -106,7 +109,7 @@ class DecodingPass:
     def _timed(self, picture: av.VideoFrame) -> TimedPicture:
         self._check(picture)
         time_base = self._stream.time_base or Fraction(1, 90000)
-        stamp = picture.pts if picture.pts is not None else picture.dts
+        stamp = self._stamp(picture)
         pts = self._next_pts if stamp is None else stamp - round(self._origin / time_base)
         if self._last_pts is not None and pts <= self._last_pts:
             self._tell(
@@ -119,6 +122,20 @@ class DecodingPass:
         self._last_pts, self._next_pts = pts, pts + max(1, picture.duration or usual)
         self._count += 1
         return TimedPicture(self._count - 1, pts, picture.duration, picture)
+
+    def _stamp(self, picture: av.VideoFrame) -> int | None:
+        """Its presentation time; or its decoding time, where the former is wrong more often.
+
+        AVI and ASF store one time a packet, from which FFmpeg cannot always tell the other. This
+        is the rule of FFmpeg's own ``best_effort_timestamp``.
+        """
+        if picture.pts is None or picture.dts is None:
+            return picture.dts if picture.pts is None else picture.pts
+        if self._previous is not None:
+            self._faulty_pts += picture.pts <= self._previous[0]
+            self._faulty_dts += picture.dts <= self._previous[1]
+        self._previous = (picture.pts, picture.dts)
+        return picture.pts if self._faulty_pts <= self._faulty_dts else picture.dts
 
     def _check(self, picture: av.VideoFrame) -> None:
         """Refuse a picture that the decoder made up, or after one that it lost."""

@@ -24,8 +24,18 @@ DEFAULT_CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, 
 """Constant rate factors at which a viewer sees hardly any loss; other encoders keep their own."""
 _DEFAULT_QUANTISER = 3
 """For encoders without a rate factor: their scale from 1 (best) to 31."""
-_ONLY_ITS_OWN = ("ogg", "ogv")
+_WRITTEN = frozenset(
+    {
+        *("mp4", "mov", "ipod", "3gp", "3g2", "matroska", "webm"),
+        *("avi", "asf", "flv", "ogv", "ogg"),
+    }
+    | {"mpegts", "mpeg"}
+)
+"""FFmpeg's names of the containers that videos are written in."""
+_ONLY_ITS_OWN = ("ogg", "ogv", "mpeg")
 """Containers that FFmpeg would begin to write with any codec."""
+_ONE_STAMP = ("avi", "asf")
+"""Containers that do not tell the order of decoding from that of showing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ def choose_codec(target: Path, container: OutputContainer, codec: str | None) ->
 
 def _holds(container: OutputContainer, codec: str) -> bool:
     format_name = container.format.name
+    if format_name not in _WRITTEN:
+        return False
     if format_name in _ONLY_ITS_OWN:
         return codec == container.default_video_codec
     try:
@@ -91,8 +103,10 @@ def _holds(container: OutputContainer, codec: str) -> bool:
     return True
 
 
-def quality_options(codec: str, crf: float | None, preset: str | None) -> dict[str, str]:
-    """The encoder's options for a rate factor and a preset; ``None`` for what it does well by.
+def encoder_options(
+    codec: str, format_name: str, crf: float | None, preset: str | None
+) -> dict[str, str]:
+    """The encoder's options, for a rate factor and a preset; ``None`` for what it does well by.
 
     Raises:
         UserError: the encoder has no such option.
@@ -111,6 +125,12 @@ def quality_options(codec: str, crf: float | None, preset: str | None) -> dict[s
         options["crf"] = f"{crf:g}"
     elif crf is not None:
         options.update({"rc": "vbr", "cq": f"{crf:g}"})
+    if codec in ("libvpx", "libvpx-vp9"):  # else minutes for each second of high definition
+        options.update({"deadline": "good", "cpu-used": "4"})
+    if codec == "libvpx":  # takes the rate factor for a lower bound within a bit rate
+        options["b"] = "500M"
+    if format_name in _ONE_STAMP:
+        options["bf"] = "0"
     return options
 
 
@@ -133,7 +153,7 @@ def fit_to_encoder(
         best, _loss = find_best_pix_fmt_of_list(left, source.format)
         if best is None:
             break
-        layout = layout_to_write(best, settings.tags, source.coding.weights, settings.size)
+        layout = layout_to_write(best, settings.tags, settings.size)
         tags = settings.tags if layout.coding.weights else replace(settings.tags, matrix=RGB)
         candidate = replace(settings, pixel_format=best.name, tags=tags)
         try:

@@ -148,24 +148,20 @@ def _weights(matrix: int, size: tuple[int, int]) -> tuple[float, float] | None:
     return _WEIGHTS.get(matrix)
 
 
-def tags_to_write(tags: ColourTags, layout: PlaneLayout) -> ColourTags:
+def tags_to_write(tags: ColourTags, layout: PlaneLayout, encoder: str) -> ColourTags:
     """The tags of a video in Y, Cb and Cr that is made from one with these tags and layout."""
+    if encoder == "libvpx":  # VP8 knows no others
+        return replace(tags, matrix=BT601, range=LIMITED)
     if layout.coding.weights is None:
         return replace(tags, matrix=BT709, range=LIMITED)
     return replace(tags, matrix=UNSPECIFIED) if tags.matrix in (RGB, RESERVED) else tags
 
 
-def layout_to_write(
-    chosen: av.VideoFormat,
-    tags: ColourTags,
-    weights: tuple[float, float] | None,
-    size: tuple[int, int],
-) -> PlaneLayout:
+def layout_to_write(chosen: av.VideoFormat, tags: ColourTags, size: tuple[int, int]) -> PlaneLayout:
     """The layout of pictures for an encoder that takes the pixel format ``chosen``.
 
     Args:
         tags: what the file will say of them.
-        weights: of the source's matrix; ``None`` where it is RGB.
         size: height and width.
     """
     name = chosen.name.replace("yuvj", "yuv")
@@ -175,7 +171,7 @@ def layout_to_write(
     if name.startswith("gbrp"):
         return PlaneLayout(name, PlaneCoding(bits, True, None))
     full = tags.range == FULL or chosen.name.startswith("yuvj")
-    return PlaneLayout(name, PlaneCoding(bits, full, weights or _weights(tags.matrix, size)))
+    return PlaneLayout(name, PlaneCoding(bits, full, _weights(tags.matrix, size)))
 
 
 def _planar(stored: av.VideoFormat) -> str:

@@ -17,14 +17,14 @@ from av.format import Flags
 from av.sidedata.sidedata import Type as SideData
 
 from cyclegan_media.errors import RunError, UserError, from_os_error
-from cyclegan_media.media.streams import Track, carry_over, kept_tags
+from cyclegan_media.media.streams import CopiedTrack, Track, carry_over, kept_tags
 from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_encoder import (
     EncoderSettings,
     choose_codec,
+    encoder_options,
     fit_to_encoder,
-    quality_options,
 )
 from cyclegan_media.media.video_format import tags_to_write
 from cyclegan_media.media.video_orientation import UPRIGHT
@@ -37,7 +37,10 @@ logger = logging.getLogger("cyclegan_media")
 _ISO = ("mp4", "mov", "ipod", "3gp", "3g2", "psp")
 _TURNING = (*_ISO, "matroska", "webm")
 """Containers that keep a display matrix."""
+_FINE = Fraction(1, 10_000)
+"""Seconds; nobody sees or hears that a time was rounded to less."""
 _WITHOUT_ASPECT = {"vp8", "vp9", "av1"}
+_BEFORE_ZERO: int = Flags.ts_negative.value  # type: ignore[assignment]
 _ANY_RATE: int = Flags.variable_fps.value  # type: ignore[assignment]
 _OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _CLASSIC_TAGS = frozenset(
@@ -136,6 +139,9 @@ class VideoWriter:
         picture.pts = round(time / self.settings.time_base)
         picture.time_base = self.settings.time_base
         self._durations[picture.pts] = round(duration / self.settings.time_base)
+        unit = self._stream.time_base or self.settings.time_base
+        if unit > _FINE and (time / unit).denominator != 1:
+            self._tell(f"{self._container.format.name} rounds times to {unit} s")
         with self._told_as(f"writing frame {self.frames}"):
             self._mux(self._stream.encode(picture))
         self.frames += 1
@@ -143,7 +149,14 @@ class VideoWriter:
     def copy(self, item: TrackPacket) -> None:
         """Write a packet of another track of the source (see :meth:`VideoReader.demux`)."""
         with self._told_as(f"writing what belongs to frame {self.frames}"):
-            self._container.mux(self._tracks[item.track].packets(item.packet))
+            track = self._tracks[item.track]
+            for packet in track.packets(item.packet):
+                if packet.pts is not None and packet.pts < 0 and self._moves(track):
+                    self._tell(
+                        f"{self._container.format.name} cannot begin before 0, where a track of the"
+                        " source does; all begin later by as much"
+                    )
+                self._container.mux(packet)
 
     def close(self) -> None:
         """Finish the file."""
@@ -205,7 +218,7 @@ class VideoWriter:
             self._orientation, self._matrix = UPRIGHT, None
         rate = source.frame_rate or Fraction(25)
         time_base = source.time_base
-        if not form.flags & _ANY_RATE:
+        if not form.flags & _ANY_RATE and form.name not in _ISO:
             time_base = 1 / rate
             self._tell(f"{form.name} has one frame rate; the frames are put on a grid of {rate}/s")
         name = choose_codec(self.name, self._container, codec)
@@ -214,12 +227,12 @@ class VideoWriter:
         self.settings, self.layout = fit_to_encoder(
             EncoderSettings(
                 codec=name,
-                tags=tags_to_write(source.tags, source.layout),
+                tags=tags_to_write(source.tags, source.layout, name),
                 size=size,
                 pixel_aspect=aspect,
                 time_base=time_base,
                 frame_rate=rate,
-                options=quality_options(name, crf, preset),
+                options=encoder_options(name, form.name, crf, preset),
             ),
             source.layout,
         )
@@ -264,6 +277,13 @@ class VideoWriter:
         if aspect not in (None, 1) and codec in _WITHOUT_ASPECT and form not in _ISO:
             self._tell(f"{form} with {codec} cannot keep the pixel aspect {aspect}")
         return stream
+
+    def _moves(self, track: Track) -> bool:
+        """Whether the container moves all tracks where this one begins before 0."""
+        form = self._container.format
+        # What an encoder needs to get going has a field of its own in Matroska.
+        skips = form.name in ("matroska", "webm") and not isinstance(track, CopiedTrack)
+        return not form.flags & _BEFORE_ZERO and not skips
 
     def _choose_container_options(self) -> None:
         if self._container.format.name not in _ISO:
