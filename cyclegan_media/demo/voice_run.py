@@ -85,6 +85,7 @@ def voice_section(folder: Path, plan: VoicePlan) -> VoiceSection:
             truth = data / f"truth{way.upper()}" / before.name
             done.append(Exhibit(_WORDS[way], before, after, cycle, truth))
             matched.append(trivial)
+        say("comparing them with the truth")
         measures += _measures(way, done, matched)
         exhibits.append(done[0])
     return VoiceSection(
@@ -128,9 +129,9 @@ def _measures(
         compare_voices([_features(Path(file)) for file in files], truth)
         for files in ([item.before for item in done], [item.after for item in done], matched)
     )
-    for name, unit, key in (
-        ("Mel-cepstral distortion", "dB", "mcd"),
-        ("Log-F0 error", "root mean square", "log_f0_rmse"),
+    for name, unit, key, what in (
+        ("Mel-cepstral distortion", "dB", "mcd", ""),
+        ("Log-F0 error", "", "log_f0_rmse", "root mean square of natural logarithms, "),
     ):
         yield Measure(
             f"{name}, {_WORDS[way].lower()}",
@@ -140,7 +141,7 @@ def _measures(
             margin=MARGINS[name],
             unit=unit,
             higher_is_better=False,
-            note=f"{len(truth)} held-out sentences",
+            note=f"{what}{len(truth)} held-out sentences",
         )
 
 
