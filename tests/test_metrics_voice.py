@@ -241,10 +241,10 @@ def test_says_what_cannot_be_compared() -> None:
 
 @pytest.fixture(scope="module")
 def speakers(shared_data: Path) -> dict[str, list[Features]]:
-    """The five evaluation sentences of a woman and a man, with aperiodicity."""
+    """The five evaluation sentences of a woman and a man, of the man's with aperiodicity."""
     return {
         speaker: [
-            analyse(soundfile.read(path)[0], METRIC_ANALYSIS, aperiodicity=True)
+            analyse(soundfile.read(path)[0], METRIC_ANALYSIS, aperiodicity=speaker == "TM1")
             for path in sorted((shared_data / "vcc2016" / speaker).glob("2*.wav"))
         ]
         for speaker in ("SF1", "TM1")
@@ -261,16 +261,11 @@ def test_unconverted_speech_is_as_far_as_known(speakers: dict[str, list[Features
     assert back.ms_distance == pytest.approx(scores.ms_distance, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("speaker", "mcd", "f0", "gv"), [("TM1", 2.08, 0.09, 0.04), ("SF1", 2.44, 0.11, 0.05)]
-)
-def test_copy_synthesis_is_as_near_as_known(
-    speakers: dict[str, list[Features]], speaker: str, mcd: float, f0: float, gv: float
-) -> None:
-    target = speakers[speaker]
+def test_copy_synthesis_is_as_near_as_known(speakers: dict[str, list[Features]]) -> None:
+    target = speakers["TM1"]
     copies = [analyse(synthesise(item, METRIC_ANALYSIS), METRIC_ANALYSIS) for item in target]
     scores = compare_voices(copies, target)
-    assert scores.mcd == pytest.approx(mcd, abs=0.15)
-    assert scores.log_f0_rmse == pytest.approx(f0, abs=0.02)
-    assert scores.gv_distance == pytest.approx(gv, abs=0.02)
-    assert scores.ms_distance < compare_voices(speakers["SF1"], speakers["TM1"]).ms_distance
+    assert scores.mcd == pytest.approx(2.08, abs=0.15)
+    assert scores.log_f0_rmse == pytest.approx(0.09, abs=0.02)
+    assert scores.gv_distance == pytest.approx(0.04, abs=0.02)
+    assert scores.ms_distance < compare_voices(speakers["SF1"], target).ms_distance
