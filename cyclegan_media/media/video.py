@@ -100,6 +100,7 @@ class VideoReader:
         self.path, self.container = open_container(path)
         self._messages: dict[str, None] = {}
         self._reformatter = VideoReformatter()
+        self._rescaling = False
         try:
             self.stream = choose_stream(self.path, self.container, stream)
             self.origin = origin_of(self.container)
@@ -190,7 +191,8 @@ class VideoReader:
     def _frame(self, item: TimedPicture) -> VideoFrame:
         number, pts, duration, picture = item
         height, width = self.stored_size
-        if (picture.height, picture.width) != self.stored_size:
+        if (picture.height, picture.width) != self.stored_size and not self._rescaling:
+            self._rescaling = True
             self._tell(
                 f"changes its size at frame {number}; frames are scaled to the first one's,"
                 f" {width}×{height}"

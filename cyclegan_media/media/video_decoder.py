@@ -56,6 +56,7 @@ class DecodingPass:
         self._count = 0
         self._last_pts: int | None = None
         self._next_pts = 0
+        self._told = False
         self._faulty_pts = self._faulty_dts = 0
         self._previous: tuple[int, int] | None = None
         # Packets whose picture has not come: a picture can be lost without an error.
@@ -112,10 +113,12 @@ class DecodingPass:
         stamp = self._stamp(picture)
         pts = self._next_pts if stamp is None else stamp - round(self._origin / time_base)
         if self._last_pts is not None and pts <= self._last_pts:
-            self._tell(
-                f"frame {self._count} and perhaps later ones are stamped no later than the frames"
-                " before them; they are moved behind them"
-            )
+            if not self._told:
+                self._told = True
+                self._tell(
+                    f"frame {self._count} and perhaps later ones are stamped no later than the"
+                    " frames before them; they are moved behind them"
+                )
             pts = self._last_pts + 1
         rate = self._stream.average_rate or self._stream.guessed_rate
         usual = round(1 / (rate * time_base)) if rate else 1
