@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cyclegan_media.commands import import_, info, recipes, train, translate
+from cyclegan_media.commands import faces, import_, info, recipes, train, translate
 from cyclegan_media.commands.options import Formatter, Parser, common_options
 from cyclegan_media.errors import CycleganMediaError, RunError
 
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
-    for command in (train, translate, info, recipes, import_):
+    for command in (train, translate, faces, info, recipes, import_):
         command.add(subparsers, common)
     return parser
 
