@@ -112,6 +112,7 @@ def test_help_and_info_answer_without_loading_torch(
         (["translate", "a.png", "-m", "m", "-o", "o", "--direction", "up"], "'up'"),
         (["translate", "a.png", "-m", "m", "-o", "o", "--batch-size", "0"], "at least 1"),
         (["translate", "a.png", "-m", "m", "-o", "o", "--video-stream", "x"], "at least 0"),
+        (["translate", "a.mp4", "-m", "m", "-o", "o", "--crf", "good"], "'good'"),
         (["info", "a", "b"], "unrecognized arguments: b"),
     ],
 )

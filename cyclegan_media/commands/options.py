@@ -100,6 +100,17 @@ def _at_least(text: str, least: int) -> int:
     return number
 
 
+def quality(text: str) -> float:
+    """The type of ``--crf``: a number that is 0 or more."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return number
+
+
 def print_json(content: Any) -> None:
     """Print plain data for programs."""
     print(json.dumps(content, indent=2, ensure_ascii=False))

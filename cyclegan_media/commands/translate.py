@@ -11,6 +11,7 @@ from cyclegan_media.commands.options import (
     add_parser,
     natural,
     positive,
+    quality,
     show_progress,
 )
 
@@ -74,7 +75,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     video.add_argument(
         "--crf",
-        type=natural,
+        type=quality,
         metavar="N",
         help="quality: lower is better and larger (x264: 0 to 51)",
     )

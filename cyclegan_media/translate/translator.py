@@ -37,7 +37,7 @@ class Options:
     overwrite: bool = False
     batch_size: int | None = None
     codec: str | None = None
-    crf: int | None = None
+    crf: float | None = None
     preset: str | None = None
     stream: int | None = None
     progress: bool = False
@@ -102,7 +102,7 @@ class Translator:
         overwrite: bool = False,
         batch_size: int | None = None,
         codec: str | None = None,
-        crf: int | None = None,
+        crf: float | None = None,
         preset: str | None = None,
         stream: int | None = None,
         progress: bool = False,
@@ -146,7 +146,7 @@ class Translator:
         batch_size: int | None = None,
         sample_rate: int | None = None,
         codec: str | None = None,
-        crf: int | None = None,
+        crf: float | None = None,
         preset: str | None = None,
         stream: int | None = None,
         progress: bool = False,
