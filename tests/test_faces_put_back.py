@@ -11,14 +11,20 @@ from faces_world import RATE, background, frame_at, photograph, truth_at, write_
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cyclegan_media.faces import Face, FaceDetector, load_detector
+from cyclegan_media.backbones.registry import build
+from cyclegan_media.cli import main
+from cyclegan_media.errors import UserError
+from cyclegan_media.faces import Face, load_detector
 from cyclegan_media.faces.placement import TEMPLATE
 from cyclegan_media.faces.track import FaceTracks, TrackedFace
 from cyclegan_media.faces.warp import as_tensor
 from cyclegan_media.media import Image, VideoReader, read_image, write_image
+from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
+from cyclegan_media.translate import Translator
 from cyclegan_media.translate.face import (
     FaceApply,
     FaceOptions,
+    Faces,
     translate_face_image,
     translate_face_pixels,
     video_faces,
@@ -170,7 +176,7 @@ def test_a_picture_keeps_every_bit_outside_its_face() -> None:
     y, x = np.mgrid[:512, :512]
     outside = np.hypot(x - place[0], y - place[1]) > 85
     for picture in (pixels, deep):
-        result = translate_face_pixels(negative, picture, There())
+        result = translate_face_pixels(negative, picture, Faces(There()))
         assert result.dtype == picture.dtype
         assert np.array_equal(result[outside], picture[outside])
         assert not np.array_equal(result[~outside], picture[~outside])
@@ -182,14 +188,14 @@ def test_a_picture_without_a_face_is_written_as_it_is(tmp_path: Path) -> None:
             return []
 
     write_image(tmp_path / "in.png", Image(background()))
-    translate_face_image(negative, tmp_path / "in.png", tmp_path / "out.png", Blind())
+    translate_face_image(negative, tmp_path / "in.png", tmp_path / "out.png", Faces(Blind()))
     assert np.array_equal(read_image(tmp_path / "out.png").pixels, background())
 
 
 def test_a_video_is_translated_where_its_faces_are(
     clip: Path, pictures: list[NDArray[np.uint8]], tmp_path: Path
 ) -> None:
-    faces = video_faces(negative, clip, Truth())
+    faces = video_faces(negative, clip, Faces(Truth()))
     result = translate_video(faces, clip, tmp_path / "out.mkv", batch_size=3, codec="ffv1")
     assert result.frames == WITHOUT + WITH
     frames = read(tmp_path / "out.mkv")
@@ -210,8 +216,7 @@ def test_a_real_detector_on_a_clip_puts_an_unchanged_face_back(
     clip: Path, pictures: list[NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     pytest.importorskip("cv2", reason="OpenCV finds the faces")
-    detector: FaceDetector = load_detector()
-    faces = video_faces(unchanged, clip, detector)
+    faces = video_faces(unchanged, clip, Faces(load_detector()))
     translate_video(faces, clip, tmp_path / "out.mkv", codec="ffv1")
     frames = read(tmp_path / "out.mkv")
     assert all(np.array_equal(frames[k], pictures[k]) for k in range(WITHOUT))
@@ -220,3 +225,39 @@ def test_a_real_detector_on_a_clip_puts_an_unchanged_face_back(
         assert changed.any(), "the face was found"
         error = np.square(got[changed].astype(float) - before[changed]).mean()
         assert 10 * np.log10(255**2 / error) > 36
+
+
+SPEC = {"name": "resnet", "width": 2, "blocks": 1}
+
+
+@pytest.fixture
+def model() -> PretrainedModel:
+    config = ModelConfig(modality="image", generators={"a2b": SPEC})
+    return PretrainedModel(config, {"a2b": build(SPEC)})
+
+
+def test_the_command_translates_faces_of_pictures_and_videos(
+    model: PretrainedModel, clip: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("cv2", reason="OpenCV finds the faces")
+    save_model(tmp_path / "model", model)
+    pixels = photograph()[:256, 100:356]
+    write_image(tmp_path / "photo.png", Image(np.ascontiguousarray(pixels)))
+    options = ["-m", str(tmp_path / "model"), "--face-size", "64", "--quiet"]
+    picture, video = tmp_path / "faces.png", tmp_path / "faces.mkv"
+    source = str(tmp_path / "photo.png")
+    assert main(["translate", source, "-o", str(picture), "--all-faces", *options]) == 0
+    changed = (read_image(picture).pixels != pixels).any(axis=2)
+    assert 0.05 < changed.mean() < 0.3
+    assert not changed[:10].any()
+    video_options = ["-o", str(video), "--faces", "--codec", "ffv1", *options]
+    assert main(["translate", str(clip), *video_options]) == 0
+    frames, before = read(video), read(clip)
+    assert all(np.array_equal(frames[k], before[k]) for k in range(WITHOUT))
+    assert not np.array_equal(frames[WITHOUT], before[WITHOUT])
+
+
+def test_faces_are_for_files_and_pictures(model: PretrainedModel) -> None:
+    translator = Translator(model, device="cpu")
+    with pytest.raises(UserError, match="in files only"):
+        translator.translate(photograph(), faces=Faces(Truth()))  # type: ignore[call-overload]

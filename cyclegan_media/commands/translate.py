@@ -17,6 +17,7 @@ from cyclegan_media.commands.options import (
 
 if TYPE_CHECKING:
     from cyclegan_media.errors import CycleganMediaError
+    from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.folder import Job
 
 _EXAMPLES = """\
@@ -25,6 +26,7 @@ examples:
   cyclegan-media translate horses.mp4 -m models/horse2zebra -o zebras.mp4 --crf 18
   cyclegan-media translate zebras/ -m models/horse2zebra -o horses/ --direction b2a
   cyclegan-media translate anna.wav -m models/anna2ben -o as_ben.wav
+  cyclegan-media translate anna.mp4 -m models/anna2ben -o as_ben.mp4 --faces
   cyclegan-media translate *.jpg -m models/horse2zebra -o zebras/ --dry-run
 
 Of a video the picture changes; sound, timing, rotation and subtitles stay. A model of voices
@@ -80,6 +82,36 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         help="quality: lower is better and larger (x264: 0 to 51)",
     )
     video.add_argument("--preset", metavar="NAME", help="speed of the encoder, for instance fast")
+    faces = parser.add_argument_group("faces")
+    faces.add_argument(
+        "--faces",
+        action="store_const",
+        const="largest",
+        help="translate nothing but faces: one at a time, that which is seen longest and largest",
+    )
+    faces.add_argument(
+        "--all-faces",
+        action="store_const",
+        const="all",
+        dest="faces",
+        help="translate nothing but faces: every one in a frame",
+    )
+    faces.add_argument(
+        "--face-size",
+        type=positive,
+        default=256,
+        metavar="N",
+        help="side of the crops that the model was trained on (default: 256)",
+    )
+    faces.add_argument(
+        "--face-colours",
+        choices=("frame", "model"),
+        default="frame",
+        help="whose colours a translated face takes (default: frame)",
+    )
+    faces.add_argument(
+        "--detector-model", metavar="FILE", help="a YuNet model (ONNX), for a better detector"
+    )
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--batch-size", type=positive, metavar="N", help="pictures at once (default: by the device)"
@@ -108,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
         preset=args.preset,
         stream=args.video_stream,
         progress=show_progress(args),
+        faces=_faces(args),
     )
 
     def translate(job: Job) -> None:
@@ -120,3 +153,15 @@ def run(args: argparse.Namespace) -> int:
 
     run(jobs, translate, failed)
     return 0
+
+
+def _faces(args: argparse.Namespace) -> Faces | None:
+    if args.faces is None:
+        return None
+    from cyclegan_media.faces import load_detector
+    from cyclegan_media.translate.face import FaceOptions, Faces
+
+    options = FaceOptions(
+        size=args.face_size, which=args.faces, match_colours=args.face_colours == "frame"
+    )
+    return Faces(load_detector(args.detector_model), options)

@@ -51,6 +51,14 @@ class FaceOptions:
             )
 
 
+@dataclass(frozen=True)
+class Faces:
+    """Asks a :class:`~cyclegan_media.translate.Translator` for faces alone."""
+
+    detector: FaceDetector
+    options: FaceOptions = FaceOptions()
+
+
 class FaceApply:
     """Translates the faces in whole frames, where ``apply`` translates crops.
 
@@ -120,8 +128,7 @@ class FaceApply:
 def video_faces(
     apply: Apply,
     source: str | os.PathLike[str],
-    detector: FaceDetector,
-    options: FaceOptions | None = None,
+    faces: Faces,
     *,
     stream: int | None = None,
 ) -> FaceApply:
@@ -138,22 +145,21 @@ def video_faces(
         RunError: a frame cannot be decoded.
     """
     with VideoReader(source, stream) as video:
-        return FaceApply(apply, track_video(video, detector), options)
+        return FaceApply(apply, track_video(video, faces.detector), faces.options)
 
 
 def translate_face_pixels(
     apply: Apply,
     pixels: NDArray[Any],
-    detector: FaceDetector,
-    options: FaceOptions | None = None,
+    faces: Faces,
 ) -> NDArray[Any]:
     """Translate the faces of a picture ``(height, width, 3)``, uint8 or uint16.
 
     Pixels outside the faces are the same to the bit.
     """
-    faces = FaceApply(apply, track_picture(pixels, detector), options)
+    tracks = track_picture(pixels, faces.detector)
     before = as_tensor(pixels)
-    after = faces(before[None])[0]
+    after = FaceApply(apply, tracks, faces.options)(before[None])[0]
     changed = (after != before).any(dim=0).numpy()
     top = np.iinfo(pixels.dtype).max
     values = ((after + 1) * (top / 2)).round().permute(1, 2, 0).numpy().astype(pixels.dtype)
@@ -164,8 +170,7 @@ def translate_face_image(
     apply: Apply,
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    detector: FaceDetector,
-    options: FaceOptions | None = None,
+    faces: Faces,
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -178,5 +183,5 @@ def translate_face_image(
     image_format(target)
     check_output(target, overwrite=overwrite)
     image = read_image(source)
-    pixels = translate_face_pixels(apply, image.pixels, detector, options)
+    pixels = translate_face_pixels(apply, image.pixels, faces)
     return write_image(target, Image(pixels, image.alpha, image.icc_profile), overwrite)

@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import PIL.Image
@@ -19,6 +19,9 @@ from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
+
+if TYPE_CHECKING:
+    from cyclegan_media.translate.face import Faces
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -41,6 +44,7 @@ class Options:
     preset: str | None = None
     stream: int | None = None
     progress: bool = False
+    faces: Faces | None = None
 
 
 class Translator:
@@ -106,6 +110,7 @@ class Translator:
         preset: str | None = None,
         stream: int | None = None,
         progress: bool = False,
+        faces: Faces | None = None,
     ) -> Path: ...
 
     @overload
@@ -150,6 +155,7 @@ class Translator:
         preset: str | None = None,
         stream: int | None = None,
         progress: bool = False,
+        faces: Faces | None = None,
     ) -> Path | NDArray[Any] | Tensor | PIL.Image.Image:
         """Translate a file into another, or an array or tensor into one of its kind.
 
@@ -167,6 +173,7 @@ class Translator:
             sample_rate: Hz, of a voice in memory.
             codec, crf, preset, stream: see :func:`cyclegan_media.translate.video.translate_video`.
             progress: show a bar with the time left.
+            faces: translate nothing but the faces in picture and video files.
 
         Returns:
             The path of the target; or what ``source`` was: of the same type, shape and range.
@@ -179,6 +186,8 @@ class Translator:
         if not isinstance(source, str | os.PathLike):
             if target is not None:
                 raise UserError("a target goes with a file; what an array becomes is returned")
+            if faces is not None:
+                raise UserError("faces: are looked for in files only")
             if self.modality == "voice":
                 return self._convert_array(source, direction, sample_rate)
             if sample_rate is not None:
@@ -186,7 +195,9 @@ class Translator:
             return translate_pictures(self._apply(direction, batch_size), source)
         if target is None:
             raise UserError(f"{source}: name the target that it is translated to")
-        options = Options(direction, overwrite, batch_size, codec, crf, preset, stream, progress)
+        options = Options(
+            direction, overwrite, batch_size, codec, crf, preset, stream, progress, faces
+        )
         jobs = plan([source], target, self.modality, overwrite=overwrite)
         run(jobs, lambda job: self.translate_file(job, options), _log_failure)
         return Path(target)
@@ -195,6 +206,8 @@ class Translator:
         """Translate one file of a plan. See :meth:`translate`."""
         kind = check_kind(job.source, self.modality)
         if self.modality == "voice":
+            if options.faces is not None:
+                raise UserError(f"{self._where}: converts voices; a voice has no face")
             from cyclegan_media.translate.voice import translate_recording
 
             self.generator(options.direction)
@@ -208,12 +221,24 @@ class Translator:
             )
         elif kind == "image":
             apply = self._apply(options.direction, options.batch_size)
-            translate_image(apply, job.source, job.target, overwrite=options.overwrite)
+            if options.faces is None:
+                translate_image(apply, job.source, job.target, overwrite=options.overwrite)
+                return
+            from cyclegan_media.translate.face import translate_face_image
+
+            translate_face_image(
+                apply, job.source, job.target, options.faces, overwrite=options.overwrite
+            )
         else:
             from cyclegan_media.translate.video import translate_video
 
+            apply = self._apply(options.direction, options.batch_size)
+            if options.faces is not None:
+                from cyclegan_media.translate.face import video_faces
+
+                apply = video_faces(apply, job.source, options.faces, stream=options.stream)
             translate_video(
-                self._apply(options.direction, options.batch_size),
+                apply,
                 job.source,
                 job.target,
                 batch_size=options.batch_size or self._batch_size(),
