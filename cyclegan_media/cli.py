@@ -1,6 +1,6 @@
 """The command line: parse, call, show. Each subcommand is a module of ``commands``.
 
-Exit codes: 0 done; 1 the run failed; 2 the input is wrong; 130 interrupted.
+Exit codes: 0 done; 1 the run failed; 2 the input is wrong; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -68,13 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     args.quiet, args.debug = vars(args).get("quiet", False), vars(args).get("debug", False)
     try:
-        with _messages(args.quiet, args.debug):
+        with _messages(args.quiet, args.debug), _orderly_termination():
             code = args.run(args)
             sys.stdout.flush()
             return int(code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except _Terminated:
+        print("terminated", file=sys.stderr)
+        return 143
     except BrokenPipeError:
         # The reader of the output has gone (`| head`); Python would complain again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,6 +105,27 @@ def _report(error: Exception, debug: bool) -> int:
         file=sys.stderr,
     )
     return 1
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived; not an Exception, so that nothing takes it for a failure of its own."""
+
+
+@contextmanager
+def _orderly_termination() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: what is half-written is removed."""
+
+    def on_signal(number: int, frame: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Lines(logging.Handler):

@@ -20,7 +20,14 @@ import torch
 from cyclegan_media.backbones.registry import build
 from cyclegan_media.cli import main
 from cyclegan_media.demo.scenes import make_scene, write_clip
-from cyclegan_media.media import Image, read_audio, read_image, write_audio, write_image
+from cyclegan_media.media import (
+    Image,
+    VideoReader,
+    read_audio,
+    read_image,
+    write_audio,
+    write_image,
+)
 from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
 from cyclegan_media.speech import AnalysisConfig, SpeakerStatistics
 
@@ -235,12 +242,21 @@ def test_info_of_bad_files(name: str, content: bytes, tmp_path: Path, refused: R
 def test_the_smallest_files_there_are_do_work(
     image_model: Path, voice_model: Path, tmp_path: Path
 ) -> None:
-    dot, tick = tmp_path / "dot.png", tmp_path / "tick.wav"
+    dot, film, tick = tmp_path / "dot.png", tmp_path / "dot.mkv", tmp_path / "tick.wav"
     write_image(dot, Image(noise(1, 1)))
     write_audio(tick, np.array([0.5], np.float32), 16000)
     out = tmp_path / "out"
     assert main(["translate", str(dot), "-m", str(image_model), "-o", f"{out}/"]) == 0
     assert read_image(out / "dot.png").pixels.shape == (1, 1, 3)
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 1, 1, "bgr0"
+        frame = av.VideoFrame.from_ndarray(noise(1, 1), format="rgb24").reformat(format="bgr0")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert main(["translate", str(film), "-m", str(image_model), "-o", f"{out}/"]) == 0
+    with VideoReader(out / "dot.mkv") as video:
+        assert [frame.pixels.shape for frame in video] == [(1, 1, 3)]
     assert main(["translate", str(tick), "-m", str(voice_model), "-o", f"{out}/"]) == 0
     assert read_audio(out / "tick.wav").samples.shape == (1, 1)
 

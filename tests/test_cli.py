@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import cyclegan_media
 from cyclegan_media.backbones.registry import build
@@ -342,21 +341,36 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_an_interrupt_elsewhere_is_one_line(
-    model: Path,
-    picture: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def interrupted(*arguments: object, **keywords: object) -> torch.Tensor:
-        raise KeyboardInterrupt
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_clip(path, make_scene(0), "a", seconds=25, fps=24, size=(96, 96))
 
-    monkeypatch.setattr(torch.nn.Conv2d, "forward", interrupted)
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_interrupted_translation_leaves_nothing_half_written(
+    number: signal.Signals, code: int, said: str, model: Path, long_clip: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    assert main(["translate", str(picture), "-m", str(model), "-o", f"{out}/"]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
-    assert not out.exists() or list(out.iterdir()) == []
+    process = subprocess.Popen(
+        command("translate", long_clip, "-m", model, "-o", f"{out}/"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".*.partial-*")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (code, "", f"{said}\n")
+    assert list(out.iterdir()) == []
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
