@@ -212,6 +212,25 @@ def test_a_video_is_translated_where_its_faces_are(
         assert not np.array_equal(got[~outside], before[~outside])
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_a_frame_without_a_face_keeps_even_colours_that_no_rgb_has(
+    clip: Path, tmp_path: Path, suffix: str
+) -> None:
+    class Blind:
+        def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
+            return []
+
+    faces = video_faces(negative, clip, Faces(Blind()))
+    target = tmp_path / f"out{suffix}"
+    translate_video(faces, clip, target, codec="ffv1", untouched=faces.untouched)
+    with VideoReader(clip) as source, VideoReader(target) as result:
+        pairs = list(zip(source, result, strict=True))
+    assert len(pairs) == WITHOUT + WITH
+    for before, after in pairs:
+        for stored, wanted in zip(after.planes(), before.planes(), strict=True):
+            assert torch.equal(stored, wanted)
+
+
 def test_a_real_detector_on_a_clip_puts_an_unchanged_face_back(
     clip: Path, pictures: list[NDArray[np.uint8]], tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from cyclegan_media.commands.options import add_json, add_parser, positive, print_json
+from cyclegan_media.commands.options import add_json, add_parser, positive, print_json, quality
 
 _EXAMPLES = """\
 examples:
@@ -36,7 +36,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--margin",
-        type=_number,
+        type=quality,
         default=0.4,
         metavar="SHARE",
         help="shown around a face on each side, in sizes of the face (default: 0.4)",
@@ -58,14 +58,14 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-size",
-        type=_number,
+        type=quality,
         default=48.0,
         metavar="PIXELS",
         help="leave out faces that are smaller from brows to chin (default: 48)",
     )
     parser.add_argument(
         "--min-sharpness",
-        type=_number,
+        type=quality,
         default=30.0,
         metavar="X",
         help="leave out faces that are more blurred (default: 30; 0 keeps all)",
@@ -113,14 +113,3 @@ def run(args: argparse.Namespace) -> int:
             f" ({result.faces} faces; left out: {left_out})"
         )
     return 1 if result.failed else 0
-
-
-def _number(text: str) -> float:
-    """The type of an argument that is a number of at least 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return number

@@ -101,7 +101,7 @@ def _at_least(text: str, least: int) -> int:
 
 
 def quality(text: str) -> float:
-    """The type of ``--crf``: a number that is 0 or more."""
+    """The type of ``--crf`` and the like: a number that is 0 or more."""
     try:
         number = float(text)
     except ValueError:

@@ -104,6 +104,13 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         help="side of the crops that the model was trained on (default: 256)",
     )
     faces.add_argument(
+        "--face-margin",
+        type=quality,
+        default=0.4,
+        metavar="SHARE",
+        help="what these show around a face, as --margin of the command faces (default: 0.4)",
+    )
+    faces.add_argument(
         "--face-colours",
         choices=("frame", "model"),
         default="frame",
@@ -162,6 +169,9 @@ def _faces(args: argparse.Namespace) -> Faces | None:
     from cyclegan_media.translate.face import FaceOptions, Faces
 
     options = FaceOptions(
-        size=args.face_size, which=args.faces, match_colours=args.face_colours == "frame"
+        size=args.face_size,
+        margin=args.face_margin,
+        which=args.faces,
+        match_colours=args.face_colours == "frame",
     )
     return Faces(load_detector(args.detector_model), options)

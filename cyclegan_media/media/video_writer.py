@@ -129,6 +129,14 @@ class VideoWriter:
         planes = planes_from_rgb(stored, self.layout.coding, self.layout.block)
         self.encode(self.layout.picture(planes), frame.time, frame.duration * frame.time_base)
 
+    def keep(self, frame: VideoFrame) -> None:
+        """Write a frame as it is: its stored samples, where they are of :attr:`layout`."""
+        if frame.layout != self.layout or frame.orientation != self._orientation:
+            self.write(frame, frame.tensor())
+            return
+        picture = self.layout.picture(frame.planes())
+        self.encode(picture, frame.time, frame.duration * frame.time_base)
+
     def encode(self, picture: av.VideoFrame, time: Fraction, duration: Fraction) -> None:
         """Write a picture that is already in the stored orientation and in :attr:`layout`.
 

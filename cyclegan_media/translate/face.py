@@ -85,6 +85,10 @@ class FaceApply:
         self._next = numbers.stop
         return self.at(frames, numbers)
 
+    def untouched(self, number: int) -> bool:
+        """Whether the frame of this number has no face: see :func:`.video.translate_video`."""
+        return not self._tracks.at(number, self.options.which)
+
     def at(self, frames: Tensor, numbers: Sequence[int]) -> Tensor:
         """Frames ``(n, 3, height, width)``, −1…1, that have these numbers in their video."""
         faces = [
@@ -135,7 +139,8 @@ def video_faces(
     """Find and follow the faces of a video, so that its frames can then be translated in order.
 
     Goes through the whole video once; memory holds one frame, and a few numbers for each face and
-    frame. Give the result to :func:`.video.translate_video` as its ``apply``.
+    frame. Give the result to :func:`.video.translate_video` as its ``apply``, and its method
+    ``untouched`` as the argument of that name.
 
     Args:
         stream: which of its video streams, as for :func:`.video.translate_video`.

@@ -232,11 +232,12 @@ class Translator:
         else:
             from cyclegan_media.translate.video import translate_video
 
-            apply = self._apply(options.direction, options.batch_size)
+            apply, untouched = self._apply(options.direction, options.batch_size), None
             if options.faces is not None:
                 from cyclegan_media.translate.face import video_faces
 
-                apply = video_faces(apply, job.source, options.faces, stream=options.stream)
+                faces = video_faces(apply, job.source, options.faces, stream=options.stream)
+                apply, untouched = faces, faces.untouched
             translate_video(
                 apply,
                 job.source,
@@ -248,6 +249,7 @@ class Translator:
                 stream=options.stream,
                 overwrite=options.overwrite,
                 progress=options.progress,
+                untouched=untouched,
             )
 
     def generator(self, direction: Direction) -> Backbone:

@@ -64,6 +64,7 @@ def translate_video(
     overwrite: bool = False,
     progress: Progress | bool | None = None,
     provenance: Mapping[str, str] | None = None,
+    untouched: Callable[[int], bool] | None = None,
 ) -> VideoResult:
     """Translate the frames of a video; timestamps, sound, subtitles, tags and rotation are kept.
 
@@ -81,6 +82,8 @@ def translate_video(
         progress: ``True`` shows a bar; a function is called after each batch with the number of
             frames done and their total, ``None`` where the file does not say.
         provenance: added to the metadata of the container.
+        untouched: tells by its number whether a frame stays as it is; what ``apply`` makes of it is
+            not used then, and it is encoded from its stored samples.
 
     Raises:
         UserError: the source cannot be read, the target cannot be written, or the options do not
@@ -94,7 +97,7 @@ def translate_video(
         with VideoWriter(
             partial, video, codec=codec, crf=crf, preset=preset, tags=provenance, name=target
         ) as writer:
-            run = _Run(apply, video, writer)
+            run = _Run(apply, video, writer, untouched or (lambda number: False))
             with _shown(progress, video) as show, closing(run.batches(batch_size)) as batches:
                 overlapped(
                     batches,
@@ -108,8 +111,15 @@ def translate_video(
 class _Run:
     """The three stages of one translation; each is used by one thread only."""
 
-    def __init__(self, apply: Apply, video: VideoReader, writer: VideoWriter) -> None:
+    def __init__(
+        self,
+        apply: Apply,
+        video: VideoReader,
+        writer: VideoWriter,
+        untouched: Callable[[int], bool],
+    ) -> None:
         self._apply, self._video, self._writer = apply, video, writer
+        self._untouched = untouched
         self._start: Fraction | None = None
         self._end = Fraction(0)
 
@@ -163,7 +173,10 @@ class _Run:
             self._writer.copy(packet)
         for k, frame in enumerate(batch.frames):
             assert batch.colours is not None
-            self._writer.write(frame, batch.colours[k])
+            if self._untouched(frame.number):
+                self._writer.keep(frame)
+            else:
+                self._writer.write(frame, batch.colours[k])
             if self._start is None:
                 self._start = frame.time
             usual = 1 / (self._video.frame_rate or Fraction(25))
