@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+
+from cyclegan_media.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -55,6 +58,17 @@ def test_every_requirement_is_pinned_where_tests_run() -> None:
     }
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
     assert {canonical(line) for line in wanted} <= pinned
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\s*cyclegan-media (.*)$", readme, re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        build_parser().parse_args(shlex.split(line, comments=True))  # exits if it is wrong
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    make ([\w-]+)", readme, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_import_layers_hold() -> None:
