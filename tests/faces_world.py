@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ MARKS = np.array([[203.8, 101.2], [246.7, 103.3], [224.0, 127.1], [203.8, 140.2]
 """Pupils, tip of the nose and corners of the mouth in the photograph, marked by hand."""
 
 
+@cache
 def photograph() -> NDArray[np.uint8]:
     """Eileen Collins, NASA, public domain; 512 × 512."""
     data = pytest.importorskip("skimage.data", reason="scikit-image carries the photograph")
     return np.asarray(data.astronaut())
 
 
+@cache
 def background() -> NDArray[np.uint8]:
     """Smooth blobs of colour, in which nobody sees a face."""
     y, x = np.mgrid[:HEIGHT, :WIDTH] / 60.0
@@ -48,6 +51,7 @@ def path_of_photograph(time: float) -> NDArray[np.float64]:
     return np.concatenate([linear, shift[:, None]], axis=1)
 
 
+@cache
 def frame_at(time: float) -> NDArray[np.uint8]:
     """The frame at ``time`` seconds, RGB ``(height, width, 3)``."""
     matrix = path_of_photograph(time)

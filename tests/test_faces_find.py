@@ -24,7 +24,7 @@ from cyclegan_media.faces.placement import Placement, placement_of_box, placemen
 from cyclegan_media.faces.track import FaceTracks, track_video
 from cyclegan_media.media import Image, VideoReader, list_media, read_image, write_image
 
-WITHOUT, WITH = 4, 30
+WITHOUT, WITH = 4, 24
 """Frames of the clip that show the background alone, and frames of the face that follow."""
 YUNET = Path(__file__).parent / "golden" / "red_square.onnx"
 

@@ -31,7 +31,7 @@ from cyclegan_media.translate.face import (
 )
 from cyclegan_media.translate.video import translate_video
 
-WITHOUT, WITH = 4, 10
+WITHOUT, WITH = 4, 8
 
 
 def unchanged(crops: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def test_a_real_detector_on_a_clip_puts_an_unchanged_face_back(
         changed = (got != before).any(axis=2)
         assert changed.any(), "the face was found"
         error = np.square(got[changed].astype(float) - before[changed]).mean()
-        assert 10 * np.log10(255**2 / error) > 36
+        assert 10 * np.log10(255**2 / error) > 35
 
 
 SPEC = {"name": "resnet", "width": 2, "blocks": 1}
