@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
+from av.stream import Discard
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -43,7 +44,7 @@ class VideoFrame:
     pts: int
     """When it is shown, in units of ``time_base``."""
     duration: int
-    """How long, in units of ``time_base``; 0 where the file does not say."""
+    """Up to the next frame, in units of ``time_base``; of the last one, as the file states it."""
     time_base: Fraction
     """Seconds."""
     decoded: av.VideoFrame
@@ -104,6 +105,8 @@ class VideoReader:
         try:
             self.stream = choose_stream(self.path, self.container, stream)
             self.origin = origin_of(self.container)
+            self.tracks = tuple(s for s in self.container.streams if s.discard != Discard.all)
+            """All streams but those that FFmpeg keeps to itself, such as MP4's list of chapters."""
             self._look_up_times()
             self._look_at(self._first_picture())
         except BaseException:

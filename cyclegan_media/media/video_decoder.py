@@ -74,6 +74,24 @@ class DecodingPass:
         Raises:
             RunError: a picture cannot be decoded, or reading fails; names the frame.
         """
+        held: TimedPicture | None = None
+        try:
+            for item in self._items(tracks):
+                if isinstance(item, TrackPacket):
+                    yield item
+                    continue
+                if held is not None:
+                    # What the file states is the distance in the order of decoding.
+                    yield held._replace(duration=item.pts - held.pts)
+                held = item
+        except RunError:
+            if held is not None:
+                yield held
+            raise
+        if held is not None:
+            yield held
+
+    def _items(self, tracks: Collection[int]) -> Iterator[TimedPicture | TrackPacket]:
         for packet in self._packets({self._stream.index, *tracks}):
             if packet.stream is not self._stream:
                 yield TrackPacket(packet.stream.index, self._shifted(packet))
@@ -122,9 +140,10 @@ class DecodingPass:
             pts = self._last_pts + 1
         rate = self._stream.average_rate or self._stream.guessed_rate
         usual = round(1 / (rate * time_base)) if rate else 1
-        self._last_pts, self._next_pts = pts, pts + max(1, picture.duration or usual)
+        duration = max(1, picture.duration or usual)
+        self._last_pts, self._next_pts = pts, pts + duration
         self._count += 1
-        return TimedPicture(self._count - 1, pts, picture.duration, picture)
+        return TimedPicture(self._count - 1, pts, duration, picture)
 
     def _stamp(self, picture: av.VideoFrame) -> int | None:
         """Its presentation time; or its decoding time, where the former is wrong more often.

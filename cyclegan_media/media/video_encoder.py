@@ -129,6 +129,8 @@ def encoder_options(
         options.update({"deadline": "good", "cpu-used": "4"})
     if codec == "libvpx":  # takes the rate factor for a lower bound within a bit rate
         options["b"] = "500M"
+    if codec == "libx265":  # it writes to the terminal itself
+        options["x265-params"] = "log-level=none"
     if format_name in _ONE_STAMP:
         options["bf"] = "0"
     return options

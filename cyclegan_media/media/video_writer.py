@@ -142,7 +142,7 @@ class VideoWriter:
 
         Args:
             time: when it is shown, in seconds.
-            duration: seconds; 0 if not known.
+            duration: seconds.
         """
         picture.pts = round(time / self.settings.time_base)
         picture.time_base = self.settings.time_base
@@ -251,7 +251,7 @@ class VideoWriter:
             self._tell(f"is stored as {self.settings.pixel_format}, not as {wanted.format}")
 
     def _add_streams(self, source: VideoReader) -> None:
-        for stream in source.container.streams:
+        for stream in source.tracks:
             if stream.index == source.stream.index:
                 self._stream = self._add_video(source)
                 continue

@@ -179,8 +179,7 @@ class _Run:
                 self._writer.write(frame, batch.colours[k])
             if self._start is None:
                 self._start = frame.time
-            usual = 1 / (self._video.frame_rate or Fraction(25))
-            self._end = frame.time + (frame.duration * frame.time_base or usual)
+            self._end = frame.time + frame.duration * frame.time_base
 
 
 def _batch(packets: list[TrackPacket], frames: list[VideoFrame]) -> _Batch:
