@@ -123,9 +123,9 @@ def _threads(
         threading.Thread(target=run, args=item, name=f"cyclegan-media {item[0]}", daemon=True)
         for item in stages.items()
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()  # within the block, since an interrupt may come here, too
         yield
     except BaseException:
         for queue in queues:
@@ -133,7 +133,8 @@ def _threads(
         raise
     finally:
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # it was started
+                thread.join()
         torch.set_num_threads(workers)  # also what threads to come begin with
     for name in ("sink", "source"):
         if name in errors:
