@@ -93,7 +93,7 @@ def write_video(
         texts = subtitles and out.add_stream(subtitles)
         if texts:
             texts.codec_context.subtitle_header = _ASS_HEADER
-            texts.metadata["language"] = "deu"
+            texts.metadata["language"] = "spa"
         if tone:
             tone.metadata["language"] = "eng"
         if cover:
@@ -139,8 +139,10 @@ def packets(path: Path, index: int) -> list[tuple[bytes, Fraction, Fraction, Fra
 _ASS_HEADER = b"""[Script Info]
 ScriptType: v4.00+
 [V4+ Styles]
-Format: Name, Fontname, Fontsize
-Style: Default,Arial,16
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, \
+Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, \
+Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """

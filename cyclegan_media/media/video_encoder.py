@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -186,6 +187,8 @@ def _colour_formats(codec: str) -> list[str]:
 
 
 def _try_out(settings: EncoderSettings) -> None:
+    if settings.codec == "libsvtav1":  # it writes to the terminal itself
+        os.environ.setdefault("SVT_LOG", "1")
     context = av.CodecContext.create(settings.codec, "w")
     assert isinstance(context, av.VideoCodecContext)
     settings.apply(context)

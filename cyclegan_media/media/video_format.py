@@ -150,8 +150,8 @@ def _weights(matrix: int, size: tuple[int, int]) -> tuple[float, float] | None:
 
 def tags_to_write(tags: ColourTags, layout: PlaneLayout, encoder: str) -> ColourTags:
     """The tags of a video in Y, Cb and Cr that is made from one with these tags and layout."""
-    if encoder == "libvpx":  # VP8 knows no others
-        return replace(tags, matrix=BT601, range=LIMITED)
+    if encoder in ("libvpx", "mjpeg"):  # VP8 and JPEG know no others
+        return replace(tags, matrix=BT601, range=FULL if encoder == "mjpeg" else LIMITED)
     if layout.coding.weights is None:
         return replace(tags, matrix=BT709, range=LIMITED)
     return replace(tags, matrix=UNSPECIFIED) if tags.matrix in (RGB, RESERVED) else tags

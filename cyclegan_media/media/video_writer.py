@@ -146,6 +146,9 @@ class VideoWriter:
         """
         picture.pts = round(time / self.settings.time_base)
         picture.time_base = self.settings.time_base
+        tags = self.settings.tags  # some encoders take them from here, not from their settings
+        picture.colorspace, picture.color_range = tags.matrix, tags.range
+        picture.color_primaries, picture.color_trc = tags.primaries, tags.transfer
         self._durations[picture.pts] = round(duration / self.settings.time_base)
         unit = self._stream.time_base or self.settings.time_base
         if unit > _FINE and (time / unit).denominator != 1:
