@@ -363,7 +363,8 @@ def test_an_interrupted_translation_leaves_nothing_half_written(
         env=environment(),
     )
     deadline = time.monotonic() + 120
-    while not list(out.glob(".*.partial-*")):
+    # Frames are being written, not only the file opened.
+    while not any(path.stat().st_size for path in out.glob(".*.partial-*")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
