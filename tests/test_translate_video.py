@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,42 +11,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from video_files import moving, packets, picture, plain, write_video
+from video_files import moving, packets, picture, plain, psnr, same, times, write_video
 
 from cyclegan_media.backbones.registry import build
-from cyclegan_media.errors import RunError, UserError
-from cyclegan_media.media import VideoFrame, VideoReader
+from cyclegan_media.media import VideoReader
 from cyclegan_media.translate.image import make_apply
-from cyclegan_media.translate.video import VideoResult, translate_video
+from cyclegan_media.translate.video import translate_video
 
 PIXEL = 65536
-
-
-def same(frames: Tensor) -> Tensor:
-    return frames
-
-
-def psnr(one: Path, other: Path, stream: int | None = None, every: int = 1) -> float:
-    """Of the worst frame, in dB."""
-    worst = float("inf")
-    with VideoReader(one, stream) as first, VideoReader(other) as second:
-        for a, b in zip(first, second, strict=True):
-            if a.number % every:
-                continue
-            error = (a.tensor().double() - b.tensor()).square().mean()
-            worst = min(worst, float(10 * torch.log10(4 / error.clamp(min=1e-12))))
-    return worst
-
-
-def times(path: Path, stream: int | None = None) -> list[Fraction]:
-    with VideoReader(path, stream) as video:
-        return [frame.time for frame in video]
-
-
-def clean(folder: Path) -> bool:
-    """Whether no unfinished file lies here, and no thread of a translation runs."""
-    names = [thread.name for thread in threading.enumerate()]
-    return not list(folder.glob(".*")) and not any("cyclegan-media" in name for name in names)
 
 
 @pytest.fixture
@@ -243,148 +213,3 @@ def test_sound_longer_than_the_picture_is_kept_to_its_end(tmp_path: Path) -> Non
     assert len(packets(source, 1)) > 256
     translate_video(same, source, tmp_path / "out.mp4")
     assert packets(tmp_path / "out.mp4", 1) == packets(source, 1)
-
-
-# ---------------------------------------------------------------------------- real files
-
-
-def _real(shared_data: Path) -> list[tuple[Path, int | None]]:
-    folder = shared_data / "video"
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".mp4", ".mkv")]
-    assert len(files) >= 6
-    return [(path, None) for path in files] + [(folder / "nasa_13013.mp4", 0)]
-
-
-def _compare(source: Path, target: Path, stream: int | None, result: VideoResult) -> None:
-    with VideoReader(source, stream) as before, VideoReader(target) as after:
-        assert after.display_matrix == before.display_matrix
-        assert (after.height, after.width) == (before.height, before.width)
-        assert after.pixel_aspect == before.pixel_aspect
-        assert after.layout == before.layout
-        for name in ("matrix", "primaries", "transfer"):
-            assert getattr(after.tags, name) == getattr(before.tags, name)
-        # H.264 that names no colours names no range either: limited is what that means.
-        assert (after.tags.range or 1) == (before.tags.range or 1)
-        assert after.duration == before.duration
-    stamps = times(source, stream)
-    assert times(target) == stamps
-    assert len(stamps) == result.frames
-    with av.open(str(source)) as before_, av.open(str(target)) as after_:
-        kept = [s for s in before_.streams if s.type in ("audio", "subtitle")]
-        made = [s for s in after_.streams if s.type in ("audio", "subtitle")]
-        pairs = [(one.index, other.index) for one, other in zip(kept, made, strict=True)]
-    for one, other in pairs:
-        assert packets(target, other) == packets(source, one)
-
-
-def test_identity_keeps_every_real_file(shared_data: Path, tmp_path: Path) -> None:
-    for source, stream in _real(shared_data):
-        target = tmp_path / f"{source.stem}.mp4"
-        result = translate_video(same, source, target, crf=12, stream=stream, overwrite=True)
-        _compare(source, target, stream, result)
-        assert psnr(source, target, stream, every=5) > 40
-
-
-@pytest.mark.slow
-def test_a_network_keeps_all_but_the_colours_of_every_real_file(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    network = build({"name": "resnet", "width": 2, "blocks": 1}).eval()
-    apply = make_apply(network, torch.device("cpu"), torch.float32, 4)
-    for source, stream in _real(shared_data):
-        target = tmp_path / f"{source.stem}.mp4"
-        result = translate_video(
-            apply, source, target, stream=stream, batch_size=4, preset="ultrafast", overwrite=True
-        )
-        _compare(source, target, stream, result)
-
-
-# ---------------------------------------------------------------------------- memory, errors
-
-
-def test_frames_in_memory_do_not_grow_with_the_clip(tmp_path: Path) -> None:
-    alive: list[int] = []
-
-    def count(frames: Tensor) -> Tensor:
-        alive.append(sum(type(found) is VideoFrame for found in gc.get_objects()))
-        return frames
-
-    source = write_video(tmp_path / "long.mp4", moving(120, (16, 16)), sound="aac")
-    translate_video(count, source, tmp_path / "out.mp4", batch_size=2, preset="ultrafast")
-    # Two batches wait before the network and two behind it; three are in work.
-    assert max(alive) <= 2 * 7
-    assert len(alive) == 60
-
-
-def test_progress_is_told(tmp_path: Path, clip: Path) -> None:
-    told: list[tuple[int, int | None]] = []
-    translate_video(
-        same, clip, tmp_path / "out.mp4", batch_size=8, progress=lambda *done: told.append(done)
-    )
-    assert [done for done in told if done[0] % 8 == 0] == [(8, 30), (16, 30), (24, 30)]
-    assert told[-1] == (30, 30)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RunError("no memory"), ZeroDivisionError()])
-def test_an_error_of_the_network_leaves_nothing(
-    tmp_path: Path, clip: Path, error: BaseException
-) -> None:
-    calls = 0
-
-    def fail(frames: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 11:
-            raise error
-        return frames
-
-    target = tmp_path / "out" / "out.mp4"
-    with pytest.raises(type(error)) as caught:
-        translate_video(fail, clip, target)
-    assert not target.exists()
-    assert clean(target.parent)
-    text = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
-    if not isinstance(error, KeyboardInterrupt):
-        assert f"{clip}: frame 10" in text
-
-
-def test_a_network_that_changes_the_shape_is_refused(tmp_path: Path, clip: Path) -> None:
-    with pytest.raises(RunError, match=r"clip\.mp4: frame 0: the model makes \(1, 3, 24, 64\)"):
-        translate_video(lambda frames: frames[:, :, ::2], clip, tmp_path / "out.mp4")
-    assert not (tmp_path / "out.mp4").exists()
-
-
-def test_damage_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    source = write_video(tmp_path / "damaged.mp4", moving(60, (96, 128)), options={"crf": "20"})
-    with av.open(str(source)) as container:
-        entries = [(e.pos, e.size) for e in container.streams.video[0].index_entries]
-    data = bytearray(source.read_bytes())
-    for position, size in entries[40:44]:
-        data[position : position + size] = bytes(size)
-    source.write_bytes(data)
-    target = tmp_path / "out" / "out.mp4"
-    with pytest.raises(RunError, match=r"damaged\.mp4: frame [34]\d cannot be decoded"):
-        translate_video(same, source, target)
-    assert not target.exists()
-    assert clean(target.parent)
-
-
-def test_an_existing_file_stays_unless_it_may_be_replaced(tmp_path: Path, clip: Path) -> None:
-    target = tmp_path / "out.mp4"
-    target.write_bytes(b"mine")
-    with pytest.raises(UserError, match="exists already"):
-        translate_video(same, clip, target)
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(b"no video" * 100)
-    with pytest.raises(UserError, match=r"broken\.mp4"):
-        translate_video(same, broken, target, overwrite=True)
-    assert target.read_bytes() == b"mine"
-    translate_video(same, clip, target, overwrite=True)
-    assert times(target) == times(clip)
-
-
-def test_a_file_can_be_replaced_by_its_own_translation(tmp_path: Path, clip: Path) -> None:
-    before = times(clip)
-    translate_video(same, clip, clip, overwrite=True)
-    assert times(clip) == before
-    assert clean(tmp_path)

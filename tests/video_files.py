@@ -9,6 +9,10 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
+from torch import Tensor
+
+from cyclegan_media.media import VideoReader
 
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
 
@@ -134,6 +138,29 @@ def packets(path: Path, index: int) -> list[tuple[bytes, Fraction, Fraction, Fra
             for p in container.demux(container.streams[index])
             if p.size
         ]
+
+
+def same(frames: Tensor) -> Tensor:
+    """The network that changes nothing."""
+    return frames
+
+
+def psnr(one: Path, other: Path, stream: int | None = None, every: int = 1) -> float:
+    """Of the worst frame, in dB."""
+    worst = float("inf")
+    with VideoReader(one, stream) as first, VideoReader(other) as second:
+        for a, b in zip(first, second, strict=True):
+            if a.number % every:
+                continue
+            error = (a.tensor().double() - b.tensor()).square().mean()
+            worst = min(worst, float(10 * torch.log10(4 / error.clamp(min=1e-12))))
+    return worst
+
+
+def times(path: Path, stream: int | None = None) -> list[Fraction]:
+    """When each frame is shown, in seconds."""
+    with VideoReader(path, stream) as video:
+        return [frame.time for frame in video]
 
 
 _ASS_HEADER = b"""[Script Info]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -10,15 +9,21 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
-from av.format import Flags
 from av.sidedata.sidedata import Type as SideData
 
-from cyclegan_media.errors import RunError, UserError, from_os_error
+from cyclegan_media.errors import RunError, from_os_error
 from cyclegan_media.media.streams import CopiedTrack, Track, carry_over, kept_tags
 from cyclegan_media.media.video import VideoFrame, VideoReader
+from cyclegan_media.media.video_container import (
+    Abilities,
+    merged_tags,
+    mp4_flags,
+    open_output,
+    shifted_chapters,
+)
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_encoder import (
     EncoderSettings,
@@ -34,23 +39,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cyclegan_media")
 
-_ISO = ("mp4", "mov", "ipod", "3gp", "3g2", "psp")
-_TURNING = (*_ISO, "matroska", "webm")
-"""Containers that keep a display matrix."""
 _FINE = Fraction(1, 10_000)
 """Seconds; nobody sees or hears that a time was rounded to less."""
-_WITHOUT_ASPECT = {"vp8", "vp9", "av1"}
-_BEFORE_ZERO: int = Flags.ts_negative.value  # type: ignore[assignment]
-_ANY_RATE: int = Flags.variable_fps.value  # type: ignore[assignment]
-_OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
-_CLASSIC_TAGS = frozenset(
-    {
-        *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
-        *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
-        *("network", "keywords", "creation_time", "track", "disc"),
-    }
-)
-"""Tags that MP4 has places of their own for, which all players read."""
+_LOST = {
+    SideData.A53_CC: "closed captions within the picture are",
+    SideData.MASTERING_DISPLAY_METADATA: "the mastering display of HDR is",
+    SideData.CONTENT_LIGHT_LEVEL: "the light level of HDR is",
+    SideData.DOVI_METADATA: "Dolby Vision is",
+}
 
 
 class VideoWriter:
@@ -90,17 +86,16 @@ class VideoWriter:
     ) -> None:
         self.name = Path(path if name is None else name)
         self.frames = 0
+        self._last_pts = -(2**62)
         self._messages: dict[str, None] = {}
         self._tracks: dict[int, Track] = {}
         self._durations: dict[int, int] = {}
-        self._file = _open(path, self.name)
+        self._file, self._container = open_output(path, self.name)
+        self._abilities = Abilities(self._container.format)
         try:
-            self._container = self._open_container()
             self._choose_settings(source, codec, crf, preset)
             self._add_streams(source)
-            self._container.metadata.update(_merged(source.container.metadata, tags or {}))
-            self._container.set_chapters(_shifted(source.container.chapters(), source.origin))
-            self._choose_container_options()
+            self._describe(source, tags or {})
             with self._told_as("beginning it"):
                 self._container.start_encoding()
         except BaseException:
@@ -144,7 +139,8 @@ class VideoWriter:
             time: when it is shown, in seconds.
             duration: seconds.
         """
-        picture.pts = round(time / self.settings.time_base)
+        picture.pts = max(round(time / self.settings.time_base), self._last_pts + 1)
+        self._last_pts = picture.pts
         picture.time_base = self.settings.time_base
         tags = self.settings.tags  # some encoders take them from here, not from their settings
         picture.colorspace, picture.color_range = tags.matrix, tags.range
@@ -162,7 +158,9 @@ class VideoWriter:
         with self._told_as(f"writing what belongs to frame {self.frames}"):
             track = self._tracks[item.track]
             for packet in track.packets(item.packet):
-                if packet.pts is not None and packet.pts < 0 and self._moves(track):
+                can = self._abilities
+                kept = can.before_zero if isinstance(track, CopiedTrack) else can.skips
+                if packet.pts is not None and packet.pts < 0 and not kept:
                     self._tell(
                         f"{self._container.format.name} cannot begin before 0, where a track of the"
                         " source does; all begin later by as much"
@@ -184,7 +182,7 @@ class VideoWriter:
         """Stop without finishing the file."""
         # A container without its file does not try to write its end.
         self._file.close()
-        with suppress(AttributeError, av.FFmpegError):
+        with suppress(av.FFmpegError):
             self._container.close()
 
     def __enter__(self) -> VideoWriter:
@@ -207,29 +205,20 @@ class VideoWriter:
                 packet.duration = self._durations.pop(packet.pts, 0)
             self._container.mux(packet)
 
-    def _open_container(self) -> av.container.OutputContainer:
-        try:
-            return av.open(self._file, "w", metadata_errors="replace")
-        except ValueError as error:
-            raise UserError(
-                f"{self.name}: {self.name.suffix or 'a name without suffix'} names no format that"
-                " videos are written in; use .mp4, .mkv or .webm"
-            ) from error
-
     def _choose_settings(
         self, source: VideoReader, codec: str | None, crf: float | None, preset: str | None
     ) -> None:
         form = self._container.format
         size, aspect = source.stored_size, source.pixel_aspect
         self._orientation, self._matrix = source.orientation, source.display_matrix
-        if self._matrix is not None and form.name not in _TURNING:
+        if self._matrix is not None and not self._abilities.turns:
             size = (source.height, source.width)
             if self._orientation.transposed and aspect:
                 aspect = 1 / aspect
             self._orientation, self._matrix = UPRIGHT, None
         rate = source.frame_rate or Fraction(25)
         time_base = source.time_base
-        if not form.flags & _ANY_RATE and form.name not in _ISO:
+        if not self._abilities.any_rate:
             time_base = 1 / rate
             self._tell(f"{form.name} has one frame rate; the frames are put on a grid of {rate}/s")
         name = choose_codec(self.name, self._container, codec)
@@ -263,46 +252,31 @@ class VideoWriter:
                 self._tracks[stream.index] = track
 
     def _add_video(self, source: VideoReader) -> av.VideoStream:
-        settings, form = self.settings, self._container.format.name
+        settings = self.settings
         stream = self._container.add_stream(
             settings.codec, rate=settings.frame_rate, time_base=settings.time_base
         )
         assert isinstance(stream, av.VideoStream)
         settings.apply(stream.codec_context)
-        if stream.codec_context.codec.canonical_name == "hevc" and form in _ISO:
+        codec = stream.codec_context.codec.canonical_name
+        if codec == "hevc" and self._abilities.is_iso:
             stream.codec_context.codec_tag = "hvc1"  # the one of two that all players know
         stream.set_display_matrix(self._matrix)
         stream.metadata.update(kept_tags(source.stream.metadata))
         stream.disposition = source.stream.disposition
-        lost = {
-            SideData.A53_CC: "closed captions within the picture",
-            SideData.MASTERING_DISPLAY_METADATA: "the mastering display of HDR",
-            SideData.CONTENT_LIGHT_LEVEL: "the light level of HDR",
-            SideData.DOVI_METADATA: "Dolby Vision",
-        }
-        for kind, words in lost.items():
+        for kind, words in _LOST.items():
             if kind in source.side_data:
-                self._tell(f"{words} is left out")
-        codec = stream.codec_context.codec.canonical_name
-        aspect = settings.pixel_aspect
-        if aspect not in (None, 1) and codec in _WITHOUT_ASPECT and form not in _ISO:
-            self._tell(f"{form} with {codec} cannot keep the pixel aspect {aspect}")
+                self._tell(f"{words} left out")
+        if settings.pixel_aspect not in (None, 1) and not self._abilities.keeps_aspect(codec):
+            self._tell(f"{codec} in this format cannot keep the pixel aspect")
         return stream
 
-    def _moves(self, track: Track) -> bool:
-        """Whether the container moves all tracks where this one begins before 0."""
-        form = self._container.format
-        # What an encoder needs to get going has a field of its own in Matroska.
-        skips = form.name in ("matroska", "webm") and not isinstance(track, CopiedTrack)
-        return not form.flags & _BEFORE_ZERO and not skips
-
-    def _choose_container_options(self) -> None:
-        if self._container.format.name not in _ISO:
-            return
-        flags = "+faststart"  # the index first, so that playing can begin while it loads
-        if not {key.lower() for key in self._container.metadata} <= _CLASSIC_TAGS:
-            flags += "+use_metadata_tags"
-        self._container.container_options["movflags"] = flags
+    def _describe(self, source: VideoReader, tags: Mapping[str, str]) -> None:
+        self._container.metadata.update(merged_tags(source.container.metadata, tags))
+        chapters = source.container.chapters()
+        self._container.set_chapters(shifted_chapters(chapters, source.origin))
+        if self._abilities.is_iso:
+            self._container.container_options["movflags"] = mp4_flags(self._container.metadata)
 
     def _tell(self, message: str) -> None:
         if message not in self._messages:
@@ -320,37 +294,3 @@ class VideoWriter:
             raise RunError(
                 f"{self.name}: the encoder fails while {doing} ({reason.lower()})"
             ) from error
-
-
-class _File(io.FileIO):
-    """A file whose ``write`` writes all, or raises: what FFmpeg expects of it."""
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data)
-        while left:
-            left = left[super().write(left) :]
-        return len(data)
-
-
-def _open(path: str | os.PathLike[str], name: Path) -> _File:
-    try:
-        return _File(path, "w")
-    except OSError as error:
-        raise from_os_error(error, name, "opening it for writing") from error
-
-
-def _merged(tags: dict[str, str], added: Mapping[str, str]) -> dict[str, str]:
-    merged = {key: text for key, text in tags.items() if key.lower() not in _OF_THE_FILE}
-    for key, text in added.items():
-        merged[key] = f"{merged[key]}\n{text}" if merged.get(key) else text
-    return merged
-
-
-def _shifted(chapters: list[Any], origin: Fraction) -> list[Any]:
-    shifted = []
-    for chapter in chapters:
-        offset = round(origin / chapter["time_base"])
-        shifted.append(
-            {**chapter, "start": chapter["start"] - offset, "end": chapter["end"] - offset}
-        )
-    return shifted

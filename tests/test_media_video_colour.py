@@ -1,0 +1,135 @@
+"""The colours of videos: planes and RGB by what the files say of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from video_files import picture, plain, write_video
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.media import VideoReader
+from cyclegan_media.media.video_colour import planes_from_rgb, rgb_from_planes
+from cyclegan_media.media.video_format import PlaneCoding
+
+BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
+ONE = 65536
+
+
+def first_pixel(path: Path) -> list[int]:
+    with VideoReader(path) as video:
+        pixels = next(iter(video)).pixels
+    assert (pixels == pixels[0, 0]).all()
+    return pixels[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("yuv", "colours", "rgb"),
+    [
+        # The samples of the primaries of BT.601 and BT.709 (ITU-R BT.1361, SMPTE RP 219).
+        ((235, 128, 128), {}, [255, 255, 255]),
+        ((16, 128, 128), {}, [0, 0, 0]),
+        ((81, 90, 240), {"colorspace": 6, "color_range": 1}, [254, 0, 0]),
+        ((145, 54, 34), {"colorspace": 6, "color_range": 1}, [0, 255, 1]),
+        ((63, 102, 240), {"colorspace": 1, "color_range": 1}, [255, 1, 0]),
+        ((173, 42, 26), {"colorspace": 1, "color_range": 1}, [0, 255, 1]),
+        ((32, 240, 118), {"colorspace": 1, "color_range": 1}, [1, 0, 255]),
+        # Full range: Y = 0.299·255, Cr = 127.5·(1 − 0.299)/0.701 + 128.
+        ((76, 85, 255), {"colorspace": 6, "color_range": 2}, [254, 0, 0]),
+        ((128, 128, 128), {"colorspace": 6, "color_range": 2}, [128, 128, 128]),
+        # A file of this size that says nothing is taken for BT.601, limited.
+        ((81, 90, 240), {}, [254, 0, 0]),
+    ],
+)
+def test_colours_are_those_that_the_tags_state(
+    tmp_path: Path, yuv: tuple[int, int, int], colours: dict[str, int], rgb: list[int]
+) -> None:
+    path = write_video(tmp_path / "plain.mp4", [plain(yuv)], colours=colours)
+    assert first_pixel(path) == rgb
+
+
+def test_high_definition_without_tags_is_taken_for_bt709(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "hd.mp4", [plain((63, 102, 240), (720, 1280))])
+    assert first_pixel(path) == [255, 1, 0]
+
+
+def test_ten_bits_are_read_as_sixteen(tmp_path: Path) -> None:
+    planes = [np.full((16, 16), 64 + 438, np.uint16)] + [np.full((8, 8), 512, np.uint16)] * 2
+    path = write_video(tmp_path / "deep.mp4", [picture(planes, "yuv420p10le")])
+    with VideoReader(path) as video:
+        frame = next(iter(video))
+    assert frame.pixels.dtype == np.uint16
+    # Half of the 876 steps between black and white.
+    assert (frame.pixels == 32768).all()
+    assert torch.equal(frame.tensor(), torch.zeros(3, 16, 16))
+
+
+def test_a_matrix_that_is_not_linear_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "ictcp.mp4", [plain((81, 90, 240))], colours={"colorspace": 14})
+    with pytest.raises(UserError, match=r"ictcp\.mp4: its colours use matrix 14"):
+        VideoReader(path)
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "qtrle", "png", "rawvideo", "mjpeg"])
+def test_other_pixel_formats_show_the_same_picture(tmp_path: Path, codec: str) -> None:
+    formats = {"ffv1": "yuv422p10le", "qtrle": "rgb24", "png": "rgb24", "rawvideo": "nv12"}
+    name = formats.get(codec, "yuvj444p")
+    colour = plain((81, 90, 240)).reformat(
+        format=name, dst_color_range=2 if codec == "mjpeg" else 1, dst_colorspace=5
+    )
+    suffix = ".mov" if codec in ("qtrle", "png") else ".mkv"
+    path = write_video(tmp_path / f"other{suffix}", [colour], codec=codec, options={})
+    rgb = np.asarray(first_pixel(path)) / (257 if codec == "ffv1" else 1)
+    assert np.abs(rgb - [254, 0, 0]).max() <= 2
+
+
+@pytest.mark.parametrize("weights", [BT601, BT709, BT2020])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize(("bits", "block"), [(8, (2, 2)), (8, (1, 2)), (10, (2, 2)), (12, (1, 1))])
+def test_colours_within_the_gamut_come_back_to_the_bit(
+    weights: tuple[float, float], full_range: bool, bits: int, block: tuple[int, int]
+) -> None:
+    coding = PlaneCoding(bits, full_range, weights)
+    unit = 2 ** (bits - 8)
+    rng = torch.Generator().manual_seed(1)
+    # Of an odd size, so that the last blocks are cut.
+    small = (-(-27 // block[0]), -(-33 // block[1]))
+    luma = torch.randint(100 * unit, 150 * unit, (27, 33), generator=rng)
+    chroma = torch.randint(108 * unit, 148 * unit, (2, *small), generator=rng)
+    planes = [luma, *chroma]
+    rgb = rgb_from_planes(planes, coding)
+    assert rgb.shape == (3, 27, 33)
+    assert rgb.abs().max() < 1
+    again = planes_from_rgb(rgb, coding, block)
+    assert all(torch.equal(a, b.long()) for a, b in zip(planes, again, strict=True))
+
+
+def test_matrices_agree_with_their_definition() -> None:
+    rgb = torch.tensor([0.5, -0.2, 0.3])[:, None, None]
+    r, g, b = 0.75, 0.4, 0.65
+    luma = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    planes = planes_from_rgb(rgb, PlaneCoding(8, False, BT709), (1, 1))
+    wanted = [
+        16 + 219 * luma,
+        128 + 224 * (b - luma) / 1.8556,
+        128 + 224 * (r - luma) / 1.5748,
+    ]
+    assert [int(plane) for plane in planes] == [round(value) for value in wanted]
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+def test_colours_that_a_player_clips_come_back_nearly_as_shown(full_range: bool) -> None:
+    # Light and dark on saturated blue, as of letters: most pixels lie outside the gamut.
+    rng = torch.Generator().manual_seed(3)
+    luma = torch.randint(2, (16, 16), generator=rng).repeat_interleave(3, 0) * 190 + 30
+    planes = [luma.repeat_interleave(3, 1), torch.full((24, 24), 235), torch.full((24, 24), 112)]
+    coding = PlaneCoding(8, full_range, BT601)
+    shown = rgb_from_planes(planes, coding)
+    again = rgb_from_planes(planes_from_rgb(shown, coding, (2, 2)), coding)
+    # By the definition alone: luma of each pixel, chroma of each block's mean.
+    means = torch.nn.functional.avg_pool2d(shown, 2)
+    luma_alone = planes_from_rgb(shown, coding, (1, 1))[0]
+    plainly = rgb_from_planes([luma_alone, *planes_from_rgb(means, coding, (1, 1))[1:]], coding)
+    assert (again - shown).norm() < 0.5 * (plainly - shown).norm()
