@@ -32,6 +32,8 @@ examples:
 `cyclegan-media COMMAND --help` has more on each command.
 """
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
         error = RunError(f"{error.filename or 'the output'}: the disk is full; free some space")
     elif isinstance(error, MemoryError):
         error = RunError("not enough memory")
@@ -150,14 +152,29 @@ def _messages(quiet: bool, debug: bool) -> Iterator[None]:
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
+    hook = threading.excepthook
+    if not debug:
+        threading.excepthook = _thread_failed
     try:
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")  # libraries' advice to programmers
             yield
     finally:
+        threading.excepthook = hook
         logger.removeHandler(handler)
         logger.level, logger.propagate = before
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """One line for an error in a library's own thread: Python would print a traceback."""
+    error = failure.exc_value
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return  # the command meets that, too, and reports it
+    reason = " ".join(str(error).split())
+    logging.getLogger("cyclegan_media").warning(
+        "a background thread failed: %s: %s", failure.exc_type.__name__, reason
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cyclegan_media.backbones.registry import build
 from cyclegan_media.cli import main
 from cyclegan_media.demo.scenes import make_scene, write_clip
 from cyclegan_media.media import Image, read_image, write_audio, write_image
+from cyclegan_media.media.kinds import SUFFIXES
 from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
 
 COMMANDS = ["train", "translate", "info", "recipes", "import"]
@@ -374,9 +376,9 @@ def test_an_interrupted_translation_leaves_nothing_half_written(
     assert list(out.iterdir()) == []
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_reader_that_goes_away_is_no_error(picture: Path) -> None:
     process = subprocess.Popen(
-        command("recipes", "--json"),
+        command("info", picture, "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
@@ -401,6 +403,24 @@ def test_a_bug_is_one_line_and_debug_shows_where(
     assert "ZeroDivisionError: nobody thought of this" in error
     assert main(["info", str(picture), "--debug"]) == 1
     assert "in broken" in capsys.readouterr().err
+
+
+def test_a_failing_thread_is_one_line(
+    picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> None:
+        raise OSError("no\nway")
+
+    def with_thread(target: str) -> dict[str, object]:
+        thread = threading.Thread(target=failing)
+        thread.start()
+        thread.join()
+        return {"kind": "folder", "path": target, "files": dict.fromkeys(SUFFIXES, 0)}
+
+    monkeypatch.setattr("cyclegan_media.commands.describe.describe", with_thread)
+    assert main(["info", str(picture)]) == 0
+    error = capsys.readouterr().err
+    assert error == "warning: a background thread failed: OSError: no way\n"
 
 
 def test_debug_shows_the_traceback_of_a_users_error_too(capsys: pytest.CaptureFixture[str]) -> None:
