@@ -14,7 +14,6 @@ from cyclegan_media.errors import UserError
 from cyclegan_media.media import VideoReader
 from cyclegan_media.media.video_orientation import Orientation, orientation_of
 
-BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
 ONE = 65536
 
 

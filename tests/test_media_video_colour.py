@@ -15,7 +15,6 @@ from cyclegan_media.media.video_colour import planes_from_rgb, rgb_from_planes
 from cyclegan_media.media.video_format import PlaneCoding
 
 BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
-ONE = 65536
 
 
 def first_pixel(path: Path) -> list[int]:

@@ -12,9 +12,6 @@ from video_files import LOSSLESS, moving, plain, write_video
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.media import VideoReader
 
-BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
-ONE = 65536
-
 
 def first_pixel(path: Path) -> list[int]:
     with VideoReader(path) as video:

@@ -135,7 +135,9 @@ def test_sound_is_copied_or_encoded_anew_in_step(
     # A lag of one sample of this tone alone makes an error of 0.02.
     assert np.sqrt(np.mean(error**2)) < (0.04 if anew else 1e-6)
     if not anew and target != ".ts":
-        assert [p[0] for p in packets(other, 1)] == [p[0] for p in packets(one, 1)]
+        # All that is heard: MP4 hides what only gets the decoder going.
+        heard = [packet[0] for packet in packets(one, 1) if packet[1] >= 0]
+        assert [packet[0] for packet in packets(other, 1)][-len(heard) :] == heard
 
 
 def test_fonts_are_kept_where_there_is_a_place_for_them(tmp_path: Path) -> None:
@@ -161,6 +163,18 @@ def test_a_cover_picture_is_left_out(tmp_path: Path) -> None:
     source = write_video(tmp_path / "cover.mp4", moving(3), cover=True)
     messages = rewrite(source, tmp_path / "target.mp4")
     assert messages == ("video track 1 is left out",)
+
+
+def test_what_mp4_hides_before_the_beginning_does_not_delay_the_picture(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "talk.mp4", moving(30), sound="aac")
+    hidden = [packet for packet in packets(source, 1) if packet[1] < 0]
+    assert len(hidden) == 1
+    messages = rewrite(source, tmp_path / "target.mkv")
+    assert messages == ("matroska cannot hide what lies before 0; it is left out",)
+    with VideoReader(tmp_path / "target.mkv") as video:
+        assert [frame.time for frame in video] == [Fraction(k, 25) for k in range(30)]
+    kept = packets(source, 1)[1:]
+    assert [packet[0] for packet in packets(tmp_path / "target.mkv", 1)] == [p[0] for p in kept]
 
 
 def test_times_that_are_rounded_are_told(tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.media import VideoFrame
 from cyclegan_media.translate.video import translate_video
 
-PIXEL = 65536
-
 
 def clean(folder: Path) -> bool:
     """Whether no unfinished file lies here, and no thread of a translation runs."""

@@ -14,8 +14,6 @@ from cyclegan_media.media import VideoReader
 from cyclegan_media.translate.image import make_apply
 from cyclegan_media.translate.video import VideoResult, translate_video
 
-PIXEL = 65536
-
 
 def _real(shared_data: Path) -> list[tuple[Path, int | None]]:
     folder = shared_data / "video"

@@ -80,7 +80,8 @@ def write_video(
         second: pictures of another video stream, 25 a second.
     """
     times = [512 * k for k in range(len(pictures))] if times is None else times
-    with av.open(str(path), "w") as out:
+    unit = {"movie_timescale": str(time_base.denominator)}  # of MP4, for late starts
+    with av.open(str(path), "w", container_options=unit) as out:
         out.metadata.update(tags or {})
         if chapters:
             out.set_chapters(chapters)

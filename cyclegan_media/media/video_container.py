@@ -95,12 +95,15 @@ def merged_tags(tags: Mapping[str, str], added: Mapping[str, str]) -> dict[str, 
     return merged
 
 
-def mp4_flags(tags: Iterable[str]) -> str:
-    """FFmpeg's ``movflags`` for a file with tags of these names."""
+def mp4_options(tags: Iterable[str], time_base: Fraction) -> dict[str, str]:
+    """FFmpeg's options for a file with tags of these names and a video with this time base."""
     flags = "+faststart"  # the index first, so that playing can begin while it loads
     if not {name.lower() for name in tags} <= _CLASSIC_TAGS:
         flags += "+use_metadata_tags"
-    return flags
+    # A track that begins late is stored with its delay in a unit of the file's own, milliseconds
+    # unless told otherwise.
+    unit = time_base.denominator
+    return {"movflags": flags, "movie_timescale": str(unit if 1000 <= unit <= 10**6 else 90000)}
 
 
 def shifted_chapters(chapters: Iterable[Any], origin: Fraction) -> list[Any]:

@@ -20,7 +20,7 @@ from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_container import (
     Abilities,
     merged_tags,
-    mp4_flags,
+    mp4_options,
     open_output,
     shifted_chapters,
 )
@@ -158,14 +158,26 @@ class VideoWriter:
         with self._told_as(f"writing what belongs to frame {self.frames}"):
             track = self._tracks[item.track]
             for packet in track.packets(item.packet):
-                can = self._abilities
-                kept = can.before_zero if isinstance(track, CopiedTrack) else can.skips
-                if packet.pts is not None and packet.pts < 0 and not kept:
-                    self._tell(
-                        f"{self._container.format.name} cannot begin before 0, where a track of the"
-                        " source does; all begin later by as much"
-                    )
-                self._container.mux(packet)
+                if self._begins(packet, isinstance(track, CopiedTrack)):
+                    self._container.mux(packet)
+
+    def _begins(self, packet: av.Packet, copied: bool) -> bool:
+        """Whether a packet is written: not, where it ends before a beginning that it cannot have.
+
+        MP4 hides such packets. Most often it is sound that only gets a decoder going.
+        """
+        can = self._abilities.before_zero if copied else self._abilities.skips
+        if can or packet.pts is None or packet.pts >= 0:
+            return True
+        name = self._container.format.name
+        if copied and packet.pts + (packet.duration or 0) <= 0:
+            self._tell(f"{name} cannot hide what lies before 0; it is left out")
+            return False
+        self._tell(
+            f"{name} cannot begin before 0, where a track of the source does; all begin later by"
+            " as much"
+        )
+        return True
 
     def close(self) -> None:
         """Finish the file."""
@@ -276,7 +288,9 @@ class VideoWriter:
         chapters = source.container.chapters()
         self._container.set_chapters(shifted_chapters(chapters, source.origin))
         if self._abilities.is_iso:
-            self._container.container_options["movflags"] = mp4_flags(self._container.metadata)
+            self._container.container_options.update(
+                mp4_options(self._container.metadata, self.settings.time_base)
+            )
 
     def _tell(self, message: str) -> None:
         if message not in self._messages:
