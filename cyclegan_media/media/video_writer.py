@@ -155,7 +155,7 @@ class VideoWriter:
 
     def copy(self, item: TrackPacket) -> None:
         """Write a packet of another track of the source (see :meth:`VideoReader.demux`)."""
-        with self._told_as(f"writing what belongs to frame {self.frames}"):
+        with self._told_as(f"writing track {item.track} beside frame {self.frames}"):
             track = self._tracks[item.track]
             for packet in track.packets(item.packet):
                 if self._begins(packet, isinstance(track, CopiedTrack)):
@@ -305,6 +305,4 @@ class VideoWriter:
             raise from_os_error(error, self.name, doing) from error
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise RunError(
-                f"{self.name}: the encoder fails while {doing} ({reason.lower()})"
-            ) from error
+            raise RunError(f"{self.name}: FFmpeg fails while {doing} ({reason.lower()})") from error

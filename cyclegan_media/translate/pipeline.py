@@ -107,8 +107,10 @@ def _threads(
 ) -> Iterator[None]:
     def run(name: str, stage: Callable[[], None]) -> None:
         # Else each of these threads would have a team of workers of its own, and all of them would
-        # wait for a core at the end of each small operation. The setting is the thread's own.
+        # wait for a core at the end of each small operation. The setting is the thread's own, but
+        # also what threads to come begin with, so the caller sets it back at once.
         torch.set_num_threads(1)
+        is_set.release()
         try:
             stage()
         except _StopError:
@@ -119,6 +121,7 @@ def _threads(
                 queue.stop()
 
     workers = torch.get_num_threads()
+    is_set = threading.Semaphore(0)
     threads = [
         threading.Thread(target=run, args=item, name=f"cyclegan-media {item[0]}", daemon=True)
         for item in stages.items()
@@ -126,6 +129,8 @@ def _threads(
     try:
         for thread in threads:
             thread.start()  # within the block, since an interrupt may come here, too
+            is_set.acquire()
+        torch.set_num_threads(workers)
         yield
     except BaseException:
         for queue in queues:
@@ -135,7 +140,7 @@ def _threads(
         for thread in threads:
             if thread.ident is not None:  # it was started
                 thread.join()
-        torch.set_num_threads(workers)  # also what threads to come begin with
+        torch.set_num_threads(workers)
     for name in ("sink", "source"):
         if name in errors:
             raise errors[name]
