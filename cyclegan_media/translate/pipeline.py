@@ -108,7 +108,9 @@ def _threads(
     def run(name: str, stage: Callable[[], None]) -> None:
         # Else each of these threads would have a team of workers of its own, and all of them would
         # wait for a core at the end of each small operation. The setting is the thread's own, but
-        # also what threads to come begin with, so the caller sets it back at once.
+        # also what threads to come begin with, so the caller sets it back at once. A thread takes
+        # up what it begins with when it is first asked for it, not to undo this later.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         is_set.release()
         try:
