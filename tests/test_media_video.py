@@ -175,3 +175,23 @@ def test_rotation_is_told_clockwise() -> None:
     picture_ = torch.tensor([[1, 2], [3, 4]])
     assert clockwise.upright(picture_).tolist() == [[3, 1], [4, 2]]
     assert orientation_of((46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30)) is None
+
+
+# ---------------------------------------------------------------------------- messages
+
+
+def test_what_frames_do_not_show_is_told(tmp_path: Path) -> None:
+    rgba = moving(1)[0].reformat(format="argb")
+    see_through = write_video(tmp_path / "alpha.mov", [rgba], codec="qtrle", options={})
+    options = {"x264-params": "interlaced=1", "flags": "+ilme+ildct"}
+    interlaced = write_video(tmp_path / "fields.mp4", moving(3), options=options)
+    askew = [46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30]
+    tilted = write_video(tmp_path / "tilted.mp4", moving(1), matrix=askew)
+    for path, message in {
+        see_through: "has transparency, which is left out",
+        interlaced: "is interlaced; its frames are taken as they are, deinterlace it first",
+        tilted: "is not shown in quarter turns; its frames are taken as they are stored",
+    }.items():
+        with VideoReader(path) as video:
+            assert next(iter(video)).pixels.shape == (48, 64, 3)
+            assert video.messages == (message,)

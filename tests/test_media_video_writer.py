@@ -246,6 +246,20 @@ def test_bits_that_a_codec_cannot_hold_are_told(tmp_path: Path) -> None:
     assert messages == ("10 bits become 8 in codec mpeg4",)
 
 
+def test_what_hdr_says_of_its_display_is_told_to_be_left_out(tmp_path: Path) -> None:
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    options = {"x265-params": f"log-level=none:master-display={display}:max-cll=1000,400"}
+    colours = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
+    source = write_video(
+        tmp_path / "hdr.mp4", moving(2, bits=10), codec="libx265", options=options, colours=colours
+    )
+    messages = rewrite(source, tmp_path / "target.mp4", codec="hevc")
+    assert "the mastering display of HDR is left out" in messages
+    assert "the light level of HDR is left out" in messages
+    with VideoReader(source) as before, VideoReader(tmp_path / "target.mp4") as after:
+        assert after.tags == before.tags
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
