@@ -12,6 +12,9 @@ import torch
 
 T = TypeVar("T")
 
+_PATIENCE = 10.0
+"""Seconds that an interrupted run waits for its threads; they end after their current item."""
+
 
 class _StopError(Exception):
     """The other end of a queue is gone."""
@@ -75,7 +78,7 @@ def overlapped(
     caller's. No more than ``capacity`` items wait between two stages.
 
     An error in any stage, or a ``KeyboardInterrupt`` in the caller's thread, stops all three; both
-    threads have ended when this function returns or raises. Of several errors the first one in
+    threads have ended when this function returns or raises (or are given up, after an interrupt). Of several errors the first one in
     the order sink, work, source is raised, since the others may follow from it.
     """
     before, after = _Queue[T](capacity), _Queue[T](capacity)
@@ -128,20 +131,24 @@ def _threads(
         threading.Thread(target=run, args=item, name=f"cyclegan-media {item[0]}", daemon=True)
         for item in stages.items()
     ]
+    patience: float | None = None
     try:
         for thread in threads:
             thread.start()  # within the block, since an interrupt may come here, too
             is_set.acquire()
         torch.set_num_threads(workers)
         yield
-    except BaseException:
+    except BaseException as error:
         for queue in queues:
             queue.stop()
+        if not isinstance(error, Exception):
+            # An interrupt may strike while a lock is being taken, and leave it taken for ever.
+            patience = _PATIENCE
         raise
     finally:
         for thread in threads:
             if thread.ident is not None:  # it was started
-                thread.join()
+                thread.join(patience)
         torch.set_num_threads(workers)
     for name in ("sink", "source"):
         if name in errors:
