@@ -78,8 +78,9 @@ def overlapped(
     caller's. No more than ``capacity`` items wait between two stages.
 
     An error in any stage, or a ``KeyboardInterrupt`` in the caller's thread, stops all three; both
-    threads have ended when this function returns or raises (or are given up, after an interrupt). Of several errors the first one in
-    the order sink, work, source is raised, since the others may follow from it.
+    threads have ended when this function returns or raises, unless one hangs after an interrupt.
+    Of several errors the first one in the order sink, work, source is raised, since the others may
+    follow from it.
     """
     before, after = _Queue[T](capacity), _Queue[T](capacity)
     errors: dict[str, BaseException] = {}
