@@ -229,6 +229,16 @@ def test_codecs_keep_the_picture(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_clips_may_be_as_short_as_a_frame(tmp_path: Path, codec: str, count: int) -> None:
+    source = write_video(tmp_path / "source.mp4", moving(count, (96, 128)))
+    rewrite(source, tmp_path / "target.mp4", codec=codec)
+    with VideoReader(tmp_path / "target.mp4") as video:
+        assert [frame.time for frame in video] == [Fraction(k, 25) for k in range(count)]
+        assert video.duration == Fraction(count, 25)
+
+
 def test_a_smaller_rate_factor_is_a_better_picture(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (96, 128)).astype(np.uint8)
     source = write_video(tmp_path / "source.mp4", [picture([noise, *[noise[::2, ::2]] * 2])] * 2)
@@ -248,11 +258,9 @@ def test_bits_that_a_codec_cannot_hold_are_told(tmp_path: Path) -> None:
 
 def test_what_hdr_says_of_its_display_is_told_to_be_left_out(tmp_path: Path) -> None:
     display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
-    options = {"x265-params": f"log-level=none:master-display={display}:max-cll=1000,400"}
+    options = {"x264-params": f"mastering-display={display}:cll=1000,400"}
     colours = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
-    source = write_video(
-        tmp_path / "hdr.mp4", moving(2, bits=10), codec="libx265", options=options, colours=colours
-    )
+    source = write_video(tmp_path / "hdr.mp4", moving(2, bits=10), options=options, colours=colours)
     messages = rewrite(source, tmp_path / "target.mp4", codec="hevc")
     assert "the mastering display of HDR is left out" in messages
     assert "the light level of HDR is left out" in messages

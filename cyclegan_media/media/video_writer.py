@@ -185,7 +185,12 @@ class VideoWriter:
             return
         try:
             with self._told_as("finishing it"):
-                self._mux(self._stream.encode(None))
+                rest = self._stream.encode(None)
+                if self.frames <= 2:
+                    # x265 takes the decoding times of so short a clip from memory nobody wrote to.
+                    for packet in rest:
+                        packet.dts = packet.pts
+                self._mux(rest)
                 self._container.close()
         finally:
             self.abandon()
