@@ -19,6 +19,15 @@ PARTIAL_MARK = ".partial-"
 """Part of the name of everything unfinished; a sweep may delete names that contain it."""
 
 
+def cache_folder() -> Path:
+    """Where prepared data is kept: ``$CYCLEGAN_MEDIA_CACHE``, else the user's cache folder."""
+    named = os.environ.get("CYCLEGAN_MEDIA_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cyclegan_media"
+
+
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Check, before any work, that ``path`` can be written; create its parent folder.
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cyclegan_media.datasets.images import ImageCrops, cache_folder, expand_videos
+from cyclegan_media.datasets.images import ImageCrops, expand_videos
 from cyclegan_media.datasets.unpaired import random_generator
 from cyclegan_media.errors import UserError
+from cyclegan_media.files import cache_folder
 from cyclegan_media.media import Image, read_image, write_image
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 pytest.importorskip("cv2")
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.metrics.flow import FlowFinder, warp
+from cyclegan_media.media.flow import FlowFinder, warp
 from cyclegan_media.metrics.video import SOURCE, steadiness
 
 

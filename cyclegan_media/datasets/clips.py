@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclegan_media.datasets.images import ImageCrops, cache_folder, frame_picture
+from cyclegan_media.datasets.images import ImageCrops, frame_picture
 from cyclegan_media.errors import UserError
-from cyclegan_media.files import atomic_directory
+from cyclegan_media.files import atomic_directory, cache_folder
 from cyclegan_media.media import Image, kind_of, list_media, write_image
+from cyclegan_media.media.flow import FlowFinder
 
 
 class ClipCrops(ImageCrops):
@@ -35,7 +36,7 @@ class ClipCrops(ImageCrops):
     ) -> None:
         super().__init__([path for clip in clips for path in clip], **options)
         self.frames = len(clips[0])
-        self._flow = _dense_flow() if flow else None
+        self._flow = FlowFinder() if flow else None
 
     def __len__(self) -> int:
         return len(self.paths) // self.frames
@@ -60,25 +61,10 @@ class ClipCrops(ImageCrops):
         return super().centre(index * self.frames)
 
     def _motion(self, clip: Tensor) -> Tensor:
-        grey = clip.float().mean(1).round().byte().numpy()
         assert self._flow is not None
-        pairs = zip(grey[1:], grey[:-1], strict=True)
-        return torch.stack([torch.from_numpy(self._flow(now, before)) for now, before in pairs])
-
-
-def _dense_flow() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    try:
-        import cv2
-    except ImportError as error:
-        raise UserError(
-            "data.flow: needs OpenCV, which is not installed; pip install 'cyclegan-media[video]'"
-        ) from error
-    method: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
-    def flow(now: np.ndarray, before: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(method.calc(now, before, None).transpose(2, 0, 1))
-
-    return flow
+        grey = clip.float().mean(1).round().byte().numpy()
+        motion = [self._flow.to_previous(before, now) for before, now in pairwise(grey)]
+        return torch.from_numpy(np.stack(motion)).permute(0, 3, 1, 2).contiguous()
 
 
 def cut_clips(

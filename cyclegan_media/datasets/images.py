@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch.utils.data import get_worker_info
 from torchvision.transforms import InterpolationMode
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.files import atomic_directory
+from cyclegan_media.files import atomic_directory, cache_folder
 from cyclegan_media.media import Image, kind_of, list_media, read_image, write_image
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -127,15 +126,6 @@ class ImageCrops:
         )
         wanted = max(self.load_size or shorter, *fitting)
         return picture if shorter == wanted else _scale(picture, wanted)
-
-
-def cache_folder() -> Path:
-    """Where prepared data is kept: ``$CYCLEGAN_MEDIA_CACHE``, else the user's cache folder."""
-    named = os.environ.get("CYCLEGAN_MEDIA_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cyclegan_media"
 
 
 def expand_videos(

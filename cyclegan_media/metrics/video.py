@@ -20,7 +20,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.metrics.flow import FlowFinder, FlowPair, Mask, Picture, opencv, warp
+from cyclegan_media.media.flow import FlowFinder, FlowPair, Mask, Picture, opencv, warp
 
 SOURCE = "source"
 """Name of the source's own scores: what is left of them is due to the flow, light and noise."""

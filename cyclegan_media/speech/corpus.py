@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.errors import CycleganMediaError, RunError, UserError, from_os_error
-from cyclegan_media.files import atomic_file
+from cyclegan_media.files import atomic_file, cache_folder
 from cyclegan_media.speech.analysis import AnalysisConfig, Features, analyse
 
 FORMAT_VERSION = 1
@@ -32,15 +32,6 @@ _FILES_PER_PROCESS = 8
 
 Progress = Callable[[int, int], None]
 """Told how many recordings are done, and of how many."""
-
-
-def cache_folder() -> Path:
-    """``$CYCLEGAN_MEDIA_CACHE``, else ``cyclegan_media`` in the user's cache folder."""
-    chosen = os.environ.get("CYCLEGAN_MEDIA_CACHE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cyclegan_media"
 
 
 def analyse_corpus(

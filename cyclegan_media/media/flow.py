@@ -54,7 +54,16 @@ class FlowFinder:
         self._search: Any = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def between(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> FlowPair:
-        """Flow between two frames of lightness, ``(height, width)``, 0…255.
+        """Flow between two frames, both ways; see :meth:`to_previous`."""
+        back = self.to_previous(previous, current)
+        there = self.to_previous(current, previous)
+        return FlowPair(back, there, _agree(back, there), _agree(there, back))
+
+    def to_previous(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> Flow:
+        """Flow of each pixel of ``current``.
+
+        Args:
+            previous, current: lightness, ``(height, width)``, 0…255.
 
         Raises:
             UserError: the sizes differ, or a side is below 16 pixels.
@@ -69,9 +78,8 @@ class FlowFinder:
                 f"frames of {_size(previous)} pixels: optical flow needs at least"
                 f" {SMALLEST}×{SMALLEST}"
             )
-        back = self._search.calc(current, previous, None)
-        there = self._search.calc(previous, current, None)
-        return FlowPair(back, there, _agree(back, there), _agree(there, back))
+        flow: Flow = self._search.calc(current, previous, None)
+        return flow
 
 
 def warp(picture: Picture, flow: Flow) -> Picture:
