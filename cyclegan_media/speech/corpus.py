@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cyclegan_media.errors import CycleganMediaError, RunError, UserError, from_os_error
 from cyclegan_media.files import atomic_file, cache_folder
@@ -113,10 +114,16 @@ def _in_turn(jobs: dict[int, _Job]) -> Iterator[tuple[int, Features]]:
         yield index, job.run()
 
 
+def _use_one_core() -> None:
+    # There is a process for each core. numpy's linear algebra would start a thread for each core
+    # in each of them, and these spin while they wait for one another: minutes instead of seconds.
+    threadpool_limits(1)
+
+
 def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Features]]:
     # Started afresh rather than forked: a fork of a process with threads may deadlock.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_core)
     try:
         futures = {pool.submit(job.run): index for index, job in jobs.items()}
         for future in as_completed(futures):
