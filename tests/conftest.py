@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+# One thread, as the processes that tests start have: the order of sums, and with it their last bit,
+# depends on how many share them. Networks this small are no slower for it.
+torch.set_num_threads(1)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -91,8 +91,8 @@ def train(
     current step with a checkpoint, the second at once.
 
     Args:
-        resume: go on from the last checkpoint in ``run``. On the CPU the weights come out the
-            same, to the bit, as without the interruption.
+        resume: go on from the last checkpoint in ``run``. On the CPU, with as many threads, the
+            weights come out the same, to the bit, as without the interruption.
         start_from: a model whose networks to begin with, instead of random ones; a local enhancer
             takes over a global generator. Plays no part when resuming.
         precision: ``auto`` is bf16 on a CUDA device that has it, else fp32.
