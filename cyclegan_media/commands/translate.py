@@ -6,18 +6,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cyclegan_media.commands.options import (
-    add_device,
-    add_parser,
-    natural,
-    positive,
-    quality,
-    show_progress,
+from cyclegan_media.commands.options import add_parser
+from cyclegan_media.commands.translate_options import (
+    add_face_options,
+    add_machine_options,
+    add_video_options,
+    make_options,
 )
 
 if TYPE_CHECKING:
     from cyclegan_media.errors import CycleganMediaError
-    from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.folder import Job
 
 _EXAMPLES = """\
@@ -65,71 +63,14 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and say what would be written"
     )
-    video = parser.add_argument_group("videos")
-    video.add_argument(
-        "--video-stream",
-        type=natural,
-        metavar="N",
-        help="which of several video streams, counted from 0 (default: the largest)",
-    )
-    video.add_argument(
-        "--codec", metavar="NAME", help="FFmpeg's name of the encoder (default: libx264)"
-    )
-    video.add_argument(
-        "--crf",
-        type=quality,
-        metavar="N",
-        help="quality: lower is better and larger (x264: 0 to 51)",
-    )
-    video.add_argument("--preset", metavar="NAME", help="speed of the encoder, for instance fast")
-    faces = parser.add_argument_group("faces")
-    faces.add_argument(
-        "--faces",
-        action="store_const",
-        const="largest",
-        help="translate nothing but faces: one at a time, that which is seen longest and largest",
-    )
-    faces.add_argument(
-        "--all-faces",
-        action="store_const",
-        const="all",
-        dest="faces",
-        help="translate nothing but faces: every one in a frame",
-    )
-    faces.add_argument(
-        "--face-size",
-        type=positive,
-        default=256,
-        metavar="N",
-        help="side of the crops that the model was trained on (default: 256)",
-    )
-    faces.add_argument(
-        "--face-margin",
-        type=quality,
-        default=0.4,
-        metavar="SHARE",
-        help="what these show around a face, as --margin of the command faces (default: 0.4)",
-    )
-    faces.add_argument(
-        "--face-colours",
-        choices=("frame", "model"),
-        default="frame",
-        help="whose colours a translated face takes (default: frame)",
-    )
-    faces.add_argument(
-        "--detector-model", metavar="FILE", help="a YuNet model (ONNX), for a better detector"
-    )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--batch-size", type=positive, metavar="N", help="pictures at once (default: by the device)"
-    )
-    add_device(machine)
+    add_video_options(parser)
+    add_face_options(parser)
+    add_machine_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from cyclegan_media.translate import Translator
     from cyclegan_media.translate.folder import plan, run
-    from cyclegan_media.translate.translator import Options
 
     translator = Translator.load(args.model, device=args.device, precision=args.precision)
     translator.generator(args.direction)
@@ -138,17 +79,7 @@ def run(args: argparse.Namespace) -> int:
         for job in jobs:
             print(f"{job.source} → {job.target}")
         return 0
-    options = Options(
-        direction=args.direction,
-        overwrite=args.overwrite,
-        batch_size=args.batch_size,
-        codec=args.codec,
-        crf=args.crf,
-        preset=args.preset,
-        stream=args.video_stream,
-        progress=show_progress(args),
-        faces=_faces(args),
-    )
+    options = make_options(args)
 
     def translate(job: Job) -> None:
         translator.translate_file(job, options)
@@ -160,18 +91,3 @@ def run(args: argparse.Namespace) -> int:
 
     run(jobs, translate, failed)
     return 0
-
-
-def _faces(args: argparse.Namespace) -> Faces | None:
-    if args.faces is None:
-        return None
-    from cyclegan_media.faces import load_detector
-    from cyclegan_media.translate.face import FaceOptions, Faces
-
-    options = FaceOptions(
-        size=args.face_size,
-        margin=args.face_margin,
-        which=args.faces,
-        match_colours=args.face_colours == "frame",
-    )
-    return Faces(load_detector(args.detector_model), options)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import PIL.Image
@@ -19,32 +18,18 @@ from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
-
-if TYPE_CHECKING:
-    from cyclegan_media.translate.face import Faces
+from cyclegan_media.translate.options import (
+    Device,
+    FileOptions,
+    Options,
+    Precision,
+    StrPath,
+    choose_device,
+)
 
 logger = logging.getLogger("cyclegan_media")
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-StrPath = str | os.PathLike[str]
-
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How files are translated; see :meth:`Translator.translate`."""
-
-    direction: Direction = "a2b"
-    overwrite: bool = False
-    batch_size: int | None = None
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    stream: int | None = None
-    progress: bool = False
-    faces: Faces | None = None
 
 
 class Translator:
@@ -101,16 +86,7 @@ class Translator:
         self,
         source: StrPath,
         target: StrPath,
-        *,
-        direction: Direction = "a2b",
-        overwrite: bool = False,
-        batch_size: int | None = None,
-        codec: str | None = None,
-        crf: float | None = None,
-        preset: str | None = None,
-        stream: int | None = None,
-        progress: bool = False,
-        faces: Faces | None = None,
+        **options: Unpack[FileOptions],
     ) -> Path: ...
 
     @overload
@@ -146,16 +122,8 @@ class Translator:
         source: StrPath | NDArray[Any] | Tensor | PIL.Image.Image,
         target: StrPath | None = None,
         *,
-        direction: Direction = "a2b",
-        overwrite: bool = False,
-        batch_size: int | None = None,
         sample_rate: int | None = None,
-        codec: str | None = None,
-        crf: float | None = None,
-        preset: str | None = None,
-        stream: int | None = None,
-        progress: bool = False,
-        faces: Faces | None = None,
+        **options: Unpack[FileOptions],
     ) -> Path | NDArray[Any] | Tensor | PIL.Image.Image:
         """Translate a file into another, or an array or tensor into one of its kind.
 
@@ -167,13 +135,9 @@ class Translator:
                   ``(n, 3, height, width)``, uint8 or float in −1…1; or as a PIL picture;
                 - a voice as an array or tensor ``(samples,)`` in −1…1, with ``sample_rate``.
             target: where a file goes; a folder for a folder. Not for arrays.
-            direction: ``a2b`` or ``b2a``.
-            overwrite: replace files that exist.
-            batch_size: pictures or frames at once; ``None`` chooses by the device.
             sample_rate: Hz, of a voice in memory.
-            codec, crf, preset, stream: see :func:`cyclegan_media.translate.video.translate_video`.
-            progress: show a bar with the time left.
-            faces: translate nothing but the faces in picture and video files.
+            options: the fields of :class:`cyclegan_media.translate.options.Options`. In memory
+                those that concern files do not apply.
 
         Returns:
             The path of the target; or what ``source`` was: of the same type, shape and range.
@@ -183,74 +147,75 @@ class Translator:
                 target exists or cannot be written.
             RunError: the disk is full, or there is not enough memory.
         """
+        chosen = Options(**options)
         if not isinstance(source, str | os.PathLike):
             if target is not None:
                 raise UserError("a target goes with a file; what an array becomes is returned")
-            if faces is not None:
-                raise UserError("faces: are looked for in files only")
-            if self.modality == "voice":
-                return self._convert_array(source, direction, sample_rate)
-            if sample_rate is not None:
-                raise UserError("sample_rate: this model translates pictures, not voices")
-            return translate_pictures(self._apply(direction, batch_size), source)
+            return self._translate_in_memory(source, chosen, sample_rate)
         if target is None:
             raise UserError(f"{source}: name the target that it is translated to")
-        options = Options(
-            direction, overwrite, batch_size, codec, crf, preset, stream, progress, faces
-        )
-        jobs = plan([source], target, self.modality, overwrite=overwrite)
-        run(jobs, lambda job: self.translate_file(job, options), _log_failure)
+        jobs = plan([source], target, self.modality, overwrite=chosen.overwrite)
+        run(jobs, lambda job: self.translate_file(job, chosen), _log_failure)
         return Path(target)
 
     def translate_file(self, job: Job, options: Options) -> None:
         """Translate one file of a plan. See :meth:`translate`."""
         kind = check_kind(job.source, self.modality)
         if self.modality == "voice":
-            if options.faces is not None:
-                raise UserError(f"{self._where}: converts voices; a voice has no face")
-            from cyclegan_media.translate.voice import translate_recording
-
-            self.generator(options.direction)
-            translate_recording(
-                self.model,
-                job.source,
-                job.target,
-                options.direction,
-                stream=options.stream,
-                overwrite=options.overwrite,
-            )
+            self._convert_recording(job, options)
         elif kind == "image":
-            apply = self._apply(options.direction, options.batch_size)
-            if options.faces is None:
-                translate_image(apply, job.source, job.target, overwrite=options.overwrite)
-                return
-            from cyclegan_media.translate.face import translate_face_image
-
-            translate_face_image(
-                apply, job.source, job.target, options.faces, overwrite=options.overwrite
-            )
+            self._translate_picture(job, options)
         else:
-            from cyclegan_media.translate.video import translate_video
+            self._translate_video(job, options)
 
-            apply, untouched = self._apply(options.direction, options.batch_size), None
-            if options.faces is not None:
-                from cyclegan_media.translate.face import video_faces
+    def _convert_recording(self, job: Job, options: Options) -> None:
+        if options.faces is not None:
+            raise UserError(f"{self._where}: converts voices; a voice has no face")
+        from cyclegan_media.translate.voice import translate_recording
 
-                faces = video_faces(apply, job.source, options.faces, stream=options.stream)
-                apply, untouched = faces, faces.untouched
-            translate_video(
-                apply,
-                job.source,
-                job.target,
-                batch_size=options.batch_size or self._batch_size(),
-                codec=options.codec,
-                crf=options.crf,
-                preset=options.preset,
-                stream=options.stream,
-                overwrite=options.overwrite,
-                progress=options.progress,
-                untouched=untouched,
-            )
+        self.generator(options.direction)
+        translate_recording(
+            self.model,
+            job.source,
+            job.target,
+            options.direction,
+            stream=options.stream,
+            overwrite=options.overwrite,
+        )
+
+    def _translate_picture(self, job: Job, options: Options) -> None:
+        apply = self._apply(options)
+        if options.faces is None:
+            translate_image(apply, job.source, job.target, overwrite=options.overwrite)
+            return
+        from cyclegan_media.translate.face import translate_face_image
+
+        translate_face_image(
+            apply, job.source, job.target, options.faces, overwrite=options.overwrite
+        )
+
+    def _translate_video(self, job: Job, options: Options) -> None:
+        from cyclegan_media.translate.video import translate_video
+
+        apply, untouched = self._apply(options), None
+        if options.faces is not None:
+            from cyclegan_media.translate.face import video_faces
+
+            faces = video_faces(apply, job.source, options.faces, stream=options.stream)
+            apply, untouched = faces, faces.untouched
+        translate_video(
+            apply,
+            job.source,
+            job.target,
+            batch_size=options.batch_size or self._batch_size(),
+            codec=options.codec,
+            crf=options.crf,
+            preset=options.preset,
+            stream=options.stream,
+            overwrite=options.overwrite,
+            progress=options.progress,
+            untouched=untouched,
+        )
 
     def generator(self, direction: Direction) -> Backbone:
         """The network of a direction.
@@ -269,11 +234,24 @@ class Translator:
     def _batch_size(self) -> int:
         return 1 if self.device.type == "cpu" else 8
 
-    def _apply(self, direction: Direction, batch_size: int | None) -> Apply:
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch_size: must be at least 1, not {batch_size}")
-        network = self.generator(direction)
-        return make_apply(network, self.device, self.dtype, batch_size or self._batch_size())
+    def _apply(self, options: Options) -> Apply:
+        network = self.generator(options.direction)
+        batch_size = options.batch_size or self._batch_size()
+        return make_apply(network, self.device, self.dtype, batch_size)
+
+    def _translate_in_memory(
+        self,
+        source: NDArray[Any] | Tensor | PIL.Image.Image,
+        options: Options,
+        sample_rate: int | None,
+    ) -> NDArray[Any] | Tensor | PIL.Image.Image:
+        if options.faces is not None:
+            raise UserError("faces: are looked for in files only")
+        if self.modality == "voice":
+            return self._convert_array(source, options.direction, sample_rate)
+        if sample_rate is not None:
+            raise UserError("sample_rate: this model translates pictures, not voices")
+        return translate_pictures(self._apply(options), source)
 
     def _convert_array(
         self, voice: Any, direction: Direction, sample_rate: int | None
@@ -292,20 +270,6 @@ class Translator:
         if isinstance(voice, Tensor):
             return torch.from_numpy(converted).to(voice)
         return converted.astype(voice.dtype)
-
-
-def choose_device(device: Device) -> torch.device:
-    """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        UserError: this machine lacks it.
-    """
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
-    if not has.get(device, True):
-        raise UserError(f"device {device}: this machine or this build of torch has none")
-    return torch.device(device)
 
 
 def _log_failure(job: Job, error: CycleganMediaError) -> None:

@@ -1,0 +1,76 @@
+"""How files are translated: every choice that a command or a caller can make."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+import torch
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.pretrained import Direction
+
+if TYPE_CHECKING:
+    from cyclegan_media.translate.face import Faces
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are translated.
+
+    Raises:
+        UserError: a value that no translation can have.
+    """
+
+    direction: Direction = "a2b"
+    """``a2b`` or ``b2a``."""
+    overwrite: bool = False
+    """Replace files that exist."""
+    batch_size: int | None = None
+    """Pictures or frames at once; ``None`` chooses by the device."""
+    codec: str | None = None
+    """See :func:`cyclegan_media.translate.video.translate_video`, as for the next three."""
+    crf: float | None = None
+    preset: str | None = None
+    stream: int | None = None
+    progress: bool = False
+    """Show a bar with the time left."""
+    faces: Faces | None = None
+    """Translate nothing but the faces in picture and video files."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"batch_size: must be at least 1, not {self.batch_size}")
+
+
+class FileOptions(TypedDict, total=False):
+    """The fields of :class:`Options` as keywords of :meth:`Translator.translate`."""
+
+    direction: Direction
+    overwrite: bool
+    batch_size: int | None
+    codec: str | None
+    crf: float | None
+    preset: str | None
+    stream: int | None
+    progress: bool
+    faces: Faces | None
+
+
+def choose_device(device: Device) -> torch.device:
+    """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UserError: this machine lacks it.
+    """
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
+    if not has.get(device, True):
+        raise UserError(f"device {device}: this machine or this build of torch has none")
+    return torch.device(device)
