@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import training_runs
 from faces_world import RATE, background, frame_at, photograph, truth_at, write_clip
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,7 +21,8 @@ from cyclegan_media.faces.placement import TEMPLATE
 from cyclegan_media.faces.track import FaceTracks, TrackedFace
 from cyclegan_media.faces.warp import as_tensor
 from cyclegan_media.media import Image, VideoReader, read_image, write_image
-from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
+from cyclegan_media.pretrained import ModelConfig, PretrainedModel, load_model, save_model
+from cyclegan_media.training import train
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.face import (
     FaceApply,
@@ -45,8 +48,8 @@ def negative(crops: Tensor) -> Tensor:
 class Truth:
     """A detector that knows the path of the photograph."""
 
-    def __init__(self) -> None:
-        self._number = -WITHOUT
+    def __init__(self, first: int = -WITHOUT) -> None:
+        self._number = first
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
         time = self._number / RATE
@@ -280,3 +283,33 @@ def test_faces_are_for_files_and_pictures(model: PretrainedModel) -> None:
     translator = Translator(model, device="cpu")
     with pytest.raises(UserError, match="in files only"):
         translator.translate(photograph(), faces=Faces(Truth()))  # type: ignore[call-overload]
+
+
+def test_a_model_remembers_how_the_faces_were_cut_out_that_it_was_trained_on(
+    tmp_path: Path,
+) -> None:
+    files = training_runs.pictures(tmp_path)
+    for side in ("a", "b"):
+        line = {"file": "0.png", "size": 48, "margin": 0.7}
+        (tmp_path / side / "faces.jsonl").write_text(json.dumps(line) + "\n")
+    train(training_runs.recipe(steps=1, decay_steps=0), files, tmp_path / "run", device="cpu")
+    config = load_model(tmp_path / "run" / "model").config
+    assert config.analysis == {"faces": {"size": 48, "margin": 0.7}}
+    options = FaceOptions.for_model(config.analysis, margin=0.5, size=None)
+    assert (options.size, options.margin) == (48, 0.5)
+    assert FaceOptions.for_model(None) == FaceOptions()
+
+    seen: list[tuple[int, ...]] = []
+    translator = Translator.load(tmp_path / "run", device="cpu")
+    translator.generator("a2b").register_forward_pre_hook(
+        lambda network, inputs: seen.append(tuple(inputs[0].shape[2:]))
+    )
+    write_image(tmp_path / "photo.png", Image(frame_at(0.2)))
+    translator.translate(tmp_path / "photo.png", tmp_path / "out.png", faces=Faces(Truth(0)))
+    assert seen == [(48, 48)]
+
+
+@pytest.mark.parametrize("faces", [{"size": "big"}, {"width": 3}, [1]])
+def test_what_a_model_says_of_its_faces_is_checked(faces: object) -> None:
+    with pytest.raises(UserError, match=r"analysis\.faces"):
+        FaceOptions.for_model({"faces": faces})

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         for job in jobs:
             print(f"{job.source} → {job.target}")
         return 0
-    options = make_options(args)
+    options = make_options(args, translator.config.analysis)
 
     def translate(job: Job) -> None:
         translator.translate_file(job, options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from cyclegan_media.commands.options import add_device, natural, positive, quality, show_progress
 
@@ -52,16 +53,15 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     faces.add_argument(
         "--face-size",
         type=positive,
-        default=256,
         metavar="N",
-        help="side of the crops that the model was trained on (default: 256)",
+        help="side of the crops that the model was trained on (default: as the model says, or 256)",
     )
     faces.add_argument(
         "--face-margin",
         type=quality,
-        default=0.4,
         metavar="SHARE",
-        help="what these show around a face, as --margin of the command faces (default: 0.4)",
+        help="what these show around a face, as --margin of the command faces (default: as the"
+        " model says, or 0.4)",
     )
     faces.add_argument(
         "--face-colours",
@@ -83,8 +83,12 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     add_device(machine)
 
 
-def make_options(args: argparse.Namespace) -> Options:
-    """What the command line asks for."""
+def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = None) -> Options:
+    """What the command line asks for.
+
+    Args:
+        analysis: of the model's ``config.json``, which says how its faces were cut out.
+    """
     from cyclegan_media.translate.options import Options
 
     return Options(
@@ -96,17 +100,18 @@ def make_options(args: argparse.Namespace) -> Options:
         preset=args.preset,
         stream=args.video_stream,
         progress=show_progress(args),
-        faces=_faces(args),
+        faces=_faces(args, analysis),
     )
 
 
-def _faces(args: argparse.Namespace) -> Faces | None:
+def _faces(args: argparse.Namespace, analysis: Mapping[str, Any] | None) -> Faces | None:
     if args.faces is None:
         return None
     from cyclegan_media.faces import load_detector
     from cyclegan_media.translate.face import FaceOptions, Faces
 
-    options = FaceOptions(
+    options = FaceOptions.for_model(
+        analysis,
         size=args.face_size,
         margin=args.face_margin,
         which=args.faces,

@@ -30,6 +30,7 @@ from cyclegan_media.media import Image, VideoReader, kind_of, list_media, read_i
 logger = logging.getLogger("cyclegan_media")
 
 INDEX = "faces.jsonl"
+"""Also read by :mod:`cyclegan_media.datasets.face_crops`."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,8 @@ class _Writer:
             "box": list(face.seen.box),
             "score": face.seen.score,
             "sharpness": sharp,
+            "size": size,
+            "margin": self._options.margin,
         }
         self._lines.append(json.dumps(line, ensure_ascii=False))
         self._result.written += 1

@@ -50,7 +50,8 @@ Direction = Literal["a2b", "b2a"]
 NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
-def _toolkit_version() -> str:
+def toolkit_version() -> str:
+    """The version of this package."""
     try:
         return version("cyclegan-media")
     except PackageNotFoundError:  # run from a source tree that is not installed
@@ -64,7 +65,7 @@ class ModelConfig(BaseModel):
 
     format: Literal[1] = FORMAT_VERSION
     """Version of this folder layout."""
-    toolkit_version: str = Field(default_factory=_toolkit_version)
+    toolkit_version: str = Field(default_factory=toolkit_version)
     """Version of this package that wrote the folder."""
     modality: Modality
     domains: dict[str, str] = Field(default_factory=lambda: {"a": "a", "b": "b"})
@@ -83,7 +84,8 @@ class ModelConfig(BaseModel):
     ema: bool = False
     """Whether the weights are averages over training steps."""
     analysis: dict[str, Any] | None = None
-    """Voice: the settings that waveforms are analysed and synthesised with."""
+    """Voice: the settings that waveforms are analysed and synthesised with. Pictures: under
+    ``faces`` the ``size`` and ``margin`` of the crops of faces that it was trained on, if any."""
 
     @field_validator("domains")
     @classmethod

@@ -13,6 +13,7 @@ from torchvision.utils import make_grid
 
 from cyclegan_media.datasets.clips import ClipCrops, cut_clips
 from cyclegan_media.datasets.discover import Files
+from cyclegan_media.datasets.face_crops import face_crops
 from cyclegan_media.datasets.images import ImageCrops, expand_videos
 from cyclegan_media.metrics.image import sliced_wasserstein
 from cyclegan_media.pretrained import Direction
@@ -54,6 +55,8 @@ class ImageTask:
             pictures = expand_videos(paths, frames_per_video=data.frames_per_video, **frames)
             return ImageCrops(pictures, masks=data.face_masks, **options)
 
+        first, second = face_crops(files.train_a), face_crops(files.train_b)
+        self._face_crops = first if first == second else None
         self.domain_a, self.domain_b = crops(files.train_a), crops(files.train_b)
         self._validation = {
             "a": _centres(crops(files.held_out_a) if files.held_out_a else self.domain_a),
@@ -99,7 +102,8 @@ class ImageTask:
         return Preview(pictures)
 
     def analysis(self) -> dict[str, Any] | None:
-        return None
+        """How faces were cut out of frames, where the crops say it and both domains agree."""
+        return None if self._face_crops is None else {"faces": self._face_crops}
 
     def statistics(self) -> dict[str, Tensor]:
         return {}

@@ -46,7 +46,7 @@ class Task(Protocol):
     def preview(self, generators: Generators) -> Preview: ...
 
     def analysis(self) -> dict[str, Any] | None:
-        """What a model folder must say of the features, if anything."""
+        """What a model folder must say of how files become what the networks see, if anything."""
         ...
 
     def statistics(self) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ the mean colour and contrast of the face it replaces, and is blended in through 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from cyclegan_media.faces.placement import DEFAULT_MARGIN, Placement
 from cyclegan_media.faces.track import FaceTracks, TrackedFace, Which, track_picture, track_video
 from cyclegan_media.faces.warp import as_tensor, crop_face, inside_picture, paste_face
 from cyclegan_media.files import check_output
-from cyclegan_media.media import Image, VideoReader, read_image, write_image
+from cyclegan_media.media import VideoReader, read_image, write_image
 from cyclegan_media.media.image_writer import image_format
+from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.translate.image import Apply
 
 
@@ -50,13 +51,36 @@ class FaceOptions:
                 " side, and the margin is in 0…4"
             )
 
+    @classmethod
+    def for_model(cls, analysis: Mapping[str, Any] | None, **chosen: Any) -> FaceOptions:
+        """As the crops were cut out that a model was trained on, where it says so.
+
+        Args:
+            analysis: of the model's :class:`~cyclegan_media.pretrained.ModelConfig`.
+            chosen: fields that are to be otherwise; ``None`` leaves one to the model.
+
+        Raises:
+            UserError: what the model says is no size or margin of a crop.
+        """
+        stated = (analysis or {}).get("faces") or {}
+        if not isinstance(stated, Mapping) or set(stated) - {"size", "margin"}:
+            raise UserError("the model's config.json: analysis.faces: needs a size and a margin")
+        for name, value in stated.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(
+                    f"the model's config.json: analysis.faces.{name}: {value!r} is no number"
+                )
+        wanted = {name: value for name, value in chosen.items() if value is not None}
+        return cls(**{**stated, **wanted})
+
 
 @dataclass(frozen=True)
 class Faces:
     """Asks a :class:`~cyclegan_media.translate.Translator` for faces alone."""
 
     detector: FaceDetector
-    options: FaceOptions = FaceOptions()
+    options: FaceOptions | None = None
+    """``None``: as the model says, by :meth:`FaceOptions.for_model`."""
 
 
 class FaceApply:
@@ -178,8 +202,12 @@ def translate_face_image(
     faces: Faces,
     *,
     overwrite: bool = False,
+    provenance: Sequence[Provenance] = (),
 ) -> Path:
-    """Translate the faces of a picture file; its transparency and colour profile are kept.
+    """Translate the faces of a picture file; its transparency, colour profile and tags are kept.
+
+    Args:
+        provenance: what the target is to say of its making.
 
     Raises:
         UserError: ``source`` cannot be read or ``target`` cannot be written.
@@ -189,4 +217,4 @@ def translate_face_image(
     check_output(target, overwrite=overwrite)
     image = read_image(source)
     pixels = translate_face_pixels(apply, image.pixels, faces)
-    return write_image(target, Image(pixels, image.alpha, image.icc_profile), overwrite)
+    return write_image(target, replace(image, pixels=pixels), overwrite, provenance=provenance)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 import PIL.Image
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from cyclegan_media.backbones.registry import Backbone, Modality
 from cyclegan_media.errors import CycleganMediaError, UserError
+from cyclegan_media.media.provenance import Provenance, comment_tags
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
@@ -26,6 +28,10 @@ from cyclegan_media.translate.options import (
     StrPath,
     choose_device,
 )
+from cyclegan_media.translate.provenance import provenance_of
+
+if TYPE_CHECKING:
+    from cyclegan_media.translate.face import Faces
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -51,6 +57,8 @@ class Translator:
         self.dtype = _DTYPES["fp32" if precision == "auto" else precision]
         self.model = model
         self._where = "the model"
+        self.name = "unnamed"
+        """What outputs call the model: its folder's own name."""
         for network in model.generators.values():
             network.to(self.device).eval()
 
@@ -65,6 +73,8 @@ class Translator:
         chosen = choose_device(device)
         translator = cls(load_model(folder, device=chosen), device=device, precision=precision)
         translator._where = str(folder)
+        named = folder.resolve()
+        translator.name = named.parent.name if named.name == "model" else named.name
         return translator
 
     @property
@@ -181,17 +191,30 @@ class Translator:
             options.direction,
             stream=options.stream,
             overwrite=options.overwrite,
+            provenance=self.provenance("voice", options),
         )
 
     def _translate_picture(self, job: Job, options: Options) -> None:
         apply = self._apply(options)
+        provenance = self.provenance("picture", options)
         if options.faces is None:
-            translate_image(apply, job.source, job.target, overwrite=options.overwrite)
+            translate_image(
+                apply,
+                job.source,
+                job.target,
+                overwrite=options.overwrite,
+                provenance=provenance,
+            )
             return
         from cyclegan_media.translate.face import translate_face_image
 
         translate_face_image(
-            apply, job.source, job.target, options.faces, overwrite=options.overwrite
+            apply,
+            job.source,
+            job.target,
+            self._faces(options.faces),
+            overwrite=options.overwrite,
+            provenance=provenance,
         )
 
     def _translate_video(self, job: Job, options: Options) -> None:
@@ -201,8 +224,9 @@ class Translator:
         if options.faces is not None:
             from cyclegan_media.translate.face import video_faces
 
-            faces = video_faces(apply, job.source, options.faces, stream=options.stream)
-            apply, untouched = faces, faces.untouched
+            faces = self._faces(options.faces)
+            in_frames = video_faces(apply, job.source, faces, stream=options.stream)
+            apply, untouched = in_frames, in_frames.untouched
         translate_video(
             apply,
             job.source,
@@ -214,8 +238,16 @@ class Translator:
             stream=options.stream,
             overwrite=options.overwrite,
             progress=options.progress,
+            provenance=comment_tags(self.provenance("video", options)),
             untouched=untouched,
         )
+
+    def provenance(self, medium: str, options: Options) -> list[Provenance]:
+        """What a ``picture``, ``video`` or ``voice`` says of its making; nothing if so asked."""
+        if not options.provenance:
+            return []
+        parts = options.faces is not None
+        return [provenance_of(self.config, self.name, options.direction, medium, parts=parts)]
 
     def generator(self, direction: Direction) -> Backbone:
         """The network of a direction.
@@ -233,6 +265,13 @@ class Translator:
 
     def _batch_size(self) -> int:
         return 1 if self.device.type == "cpu" else 8
+
+    def _faces(self, faces: Faces) -> Faces:
+        from cyclegan_media.translate.face import FaceOptions
+
+        if faces.options is not None:
+            return faces
+        return replace(faces, options=FaceOptions.for_model(self.config.analysis))
 
     def _apply(self, options: Options) -> Apply:
         network = self.generator(options.direction)
