@@ -25,6 +25,8 @@ class Job:
 
     source: Path
     target: Path
+    sample: int = 1
+    """Which of several translations of the source, counted from 1."""
 
 
 def plan(
@@ -33,6 +35,7 @@ def plan(
     modality: Modality,
     *,
     overwrite: bool = False,
+    samples: int | None = None,
 ) -> list[Job]:
     """What :meth:`Translator.translate` would read and write; nothing is touched.
 
@@ -40,10 +43,14 @@ def plan(
     media of a folder (not of its subfolders), go into the folder ``target`` under their own
     names; a format that is read but not written becomes ``.png`` or ``.wav``.
 
+    Args:
+        samples: translations of each file; the target ``out.jpg`` then stands for ``out-1.jpg``,
+            ``out-2.jpg`` and so on.
+
     Raises:
         UserError: a source is missing, of a kind that a model of this modality does not
             translate, or the only one of its name twice; a folder holds nothing to translate; or
-            a target exists and ``overwrite`` is false, or is the source itself.
+            a target exists and ``overwrite`` is false, or is itself a source.
     """
     # A path object would drop the slash that says "this is to be a folder".
     ends_as_folder = os.fspath(target).endswith(("/", os.sep))
@@ -55,7 +62,13 @@ def plan(
         or target.is_dir()
     )
     paths = [path for source in sources for path in _files(Path(source), modality)]
-    jobs = [Job(path, target / _name(path, modality) if into_folder else target) for path in paths]
+    jobs = [
+        job
+        for path in paths
+        for job in _samples(
+            path, target / _name(path, modality) if into_folder else target, samples
+        )
+    ]
     _check(jobs, modality, overwrite)
     return jobs
 
@@ -89,6 +102,13 @@ def run(
     if errors:
         kind = UserError if all(isinstance(error, UserError) for error in errors) else RunError
         raise kind(f"{len(errors)} of {len(jobs)} files could not be translated")
+
+
+def _samples(source: Path, target: Path, samples: int | None) -> list[Job]:
+    if samples is None:
+        return [Job(source, target)]
+    names = [f"{target.stem}-{k}{target.suffix}" for k in range(1, samples + 1)]
+    return [Job(source, target.with_name(name), k) for k, name in enumerate(names, start=1)]
 
 
 def _files(source: Path, modality: Modality) -> list[Path]:
@@ -136,6 +156,7 @@ def check_kind(source: Path, modality: Modality) -> Kind:
 
 def _check(jobs: list[Job], modality: Modality, overwrite: bool) -> None:
     sources: dict[Path, Path] = {}
+    read = {job.source.resolve() for job in jobs}
     for job in jobs:
         _check_target_kind(job, modality)
         if job.target in sources:
@@ -147,6 +168,10 @@ def _check(jobs: list[Job], modality: Modality, overwrite: bool) -> None:
         if job.target.exists():
             if job.target.samefile(job.source):
                 raise UserError(f"{job.target}: would replace its own source; choose another name")
+            if job.target.resolve() in read:
+                raise UserError(
+                    f"{job.target}: would replace another source; choose another folder"
+                )
             if not overwrite:
                 raise UserError(f"{job.target}: exists already; pass --overwrite to replace it")
 
