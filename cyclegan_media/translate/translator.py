@@ -20,8 +20,10 @@ from cyclegan_media.media.provenance import Provenance, comment_tags
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
+from cyclegan_media.translate.latent import Codes
 from cyclegan_media.translate.options import (
     Device,
+    Example,
     FileOptions,
     Options,
     Precision,
@@ -59,7 +61,8 @@ class Translator:
         self._where = "the model"
         self.name = "unnamed"
         """What outputs call the model: its folder's own name."""
-        for network in model.generators.values():
+        self._codes = Codes(model)
+        for network in (*model.generators.values(), *model.networks.values()):
             network.to(self.device).eval()
 
     @classmethod
@@ -107,6 +110,9 @@ class Translator:
         direction: Direction = "a2b",
         batch_size: int | None = None,
         sample_rate: int | None = None,
+        samples: int | None = None,
+        seed: int | None = None,
+        latent_from: Example | None = None,
     ) -> NDArray[Any]: ...
 
     @overload
@@ -117,6 +123,9 @@ class Translator:
         direction: Direction = "a2b",
         batch_size: int | None = None,
         sample_rate: int | None = None,
+        samples: int | None = None,
+        seed: int | None = None,
+        latent_from: Example | None = None,
     ) -> Tensor: ...
 
     @overload
@@ -125,6 +134,8 @@ class Translator:
         source: PIL.Image.Image,
         *,
         direction: Direction = "a2b",
+        seed: int | None = None,
+        latent_from: Example | None = None,
     ) -> PIL.Image.Image: ...
 
     def translate(
@@ -150,7 +161,9 @@ class Translator:
                 those that concern files do not apply.
 
         Returns:
-            The path of the target; or what ``source`` was: of the same type, shape and range.
+            The path of the target, after which ``samples`` are named (``out-1.jpg``, …); or what
+            ``source`` was: of the same type, shape and range, with ``samples`` in a first dimension
+            of their own.
 
         Raises:
             UserError: the source cannot be read, is of the wrong kind for the model, or the
@@ -164,13 +177,41 @@ class Translator:
             return self._translate_in_memory(source, chosen, sample_rate)
         if target is None:
             raise UserError(f"{source}: name the target that it is translated to")
-        jobs = plan([source], target, self.modality, overwrite=chosen.overwrite)
+        self.check(chosen)
+        jobs = plan(
+            [source],
+            target,
+            self.modality,
+            overwrite=chosen.overwrite,
+            samples=chosen.samples,
+        )
         run(jobs, lambda job: self.translate_file(job, chosen), _log_failure)
         return Path(target)
 
+    def check(self, options: Options) -> None:
+        """Check that the model can do what is asked of it, before any file is begun.
+
+        Raises:
+            UserError: it has no generator for the direction, or no latent code where one is asked
+                for; or the example that the style is borrowed from cannot be read.
+        """
+        self.generator(options.direction)
+        self._codes.check(options, self._where)
+        self._apply(options)
+
     def translate_file(self, job: Job, options: Options) -> None:
         """Translate one file of a plan. See :meth:`translate`."""
+        if options.credentials is not None:
+            from cyclegan_media.media.credentials import signed_output
+
+            with signed_output(
+                job.target, options.credentials, overwrite=options.overwrite
+            ) as unsigned:
+                self.translate_file(Job(job.source, unsigned), replace(options, credentials=None))
+            return
         kind = check_kind(job.source, self.modality)
+        self.generator(options.direction)
+        self._codes.check(options, self._where)
         if self.modality == "voice":
             self._convert_recording(job, options)
         elif kind == "image":
@@ -195,7 +236,7 @@ class Translator:
         )
 
     def _translate_picture(self, job: Job, options: Options) -> None:
-        apply = self._apply(options)
+        apply = self._apply(options, job.sample)
         provenance = self.provenance("picture", options)
         if options.faces is None:
             translate_image(
@@ -220,7 +261,7 @@ class Translator:
     def _translate_video(self, job: Job, options: Options) -> None:
         from cyclegan_media.translate.video import translate_video
 
-        apply, untouched = self._apply(options), None
+        apply, untouched = self._apply(options, job.sample), None
         if options.faces is not None:
             from cyclegan_media.translate.face import video_faces
 
@@ -273,10 +314,14 @@ class Translator:
             return faces
         return replace(faces, options=FaceOptions.for_model(self.config.analysis))
 
-    def _apply(self, options: Options) -> Apply:
-        network = self.generator(options.direction)
+    def _apply(self, options: Options, sample: int = 1) -> Apply:
+        self.generator(options.direction)
         batch_size = options.batch_size or self._batch_size()
-        return make_apply(network, self.device, self.dtype, batch_size)
+
+        def make(network: Backbone) -> Apply:
+            return make_apply(network, self.device, self.dtype, batch_size)
+
+        return make(self._codes.generator(options, sample, make))
 
     def _translate_in_memory(
         self,
@@ -286,11 +331,18 @@ class Translator:
     ) -> NDArray[Any] | Tensor | PIL.Image.Image:
         if options.faces is not None:
             raise UserError("faces: are looked for in files only")
+        self.check(options)
         if self.modality == "voice":
             return self._convert_array(source, options.direction, sample_rate)
         if sample_rate is not None:
             raise UserError("sample_rate: this model translates pictures, not voices")
-        return translate_pictures(self._apply(options), source)
+        if options.samples is None:
+            return translate_pictures(self._apply(options), source)
+        if isinstance(source, PIL.Image.Image):
+            raise UserError("samples: of a picture in memory are for arrays and tensors")
+        numbers = range(1, options.samples + 1)
+        each: list[Any] = [translate_pictures(self._apply(options, k), source) for k in numbers]
+        return torch.stack(each) if isinstance(source, Tensor) else np.stack(each)
 
     def _convert_array(
         self, voice: Any, direction: Direction, sample_rate: int | None
