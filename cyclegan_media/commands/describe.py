@@ -41,7 +41,8 @@ def describe(target: str) -> dict[str, Any]:
 
 
 def describe_model(folder: Path) -> dict[str, Any]:
-    """``domains``, and of each direction the generator's ``spec`` and number of ``parameters``."""
+    """``domains``, and of each direction the generator's ``spec``, its number of ``parameters``
+    and the length of the ``latent`` code that it takes (0: none)."""
     config = _config(folder)
     domains = config.get("domains", {"a": "a", "b": "b"})
     directions = []
@@ -55,6 +56,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
                 "to": domains[target],
                 "spec": spec,
                 "parameters": _parameters(file),
+                "latent": spec.get("latent", 0),
             }
         )
     rest = {key: config.get(key) for key in ("recipe", "paper", "steps", "origin", "ema")}

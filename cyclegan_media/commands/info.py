@@ -116,6 +116,8 @@ def _model(d: Mapping[str, Any]) -> list[str]:
     for way in d["directions"]:
         lines.append(f"  {way['direction']}      {way['from']} → {way['to']}")
         lines.append(f"           {_spec(way['spec'])}; {_count(way['parameters'])} parameters")
+        if way["latent"]:
+            lines.append(f"           many-to-many: latent of {way['latent']} numbers")
     steps = None if d["steps"] is None else f"{d['steps']} steps"
     average = "moving average of the weights" if d["ema"] else None
     rows = {

@@ -10,6 +10,7 @@ from cyclegan_media.commands.options import add_parser
 from cyclegan_media.commands.translate_options import (
     add_face_options,
     add_machine_options,
+    add_sample_options,
     add_video_options,
     make_options,
 )
@@ -25,6 +26,8 @@ examples:
   cyclegan-media translate zebras/ -m models/horse2zebra -o horses/ --direction b2a
   cyclegan-media translate anna.wav -m models/anna2ben -o as_ben.wav
   cyclegan-media translate anna.mp4 -m models/anna2ben -o as_ben.mp4 --faces
+  cyclegan-media translate shoe.jpg -m models/edges2shoes -o shoes.jpg --samples 4 --seed 7
+  cyclegan-media translate shoe.jpg -m models/edges2shoes -o red.jpg --latent-from red_shoe.jpg
   cyclegan-media translate *.jpg -m models/horse2zebra -o zebras/ --dry-run
 
 Of a video the picture changes; sound, timing, rotation and subtitles stay. A model of voices
@@ -65,6 +68,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     add_video_options(parser)
     add_face_options(parser)
+    add_sample_options(parser)
     add_machine_options(parser)
 
 
@@ -73,13 +77,19 @@ def run(args: argparse.Namespace) -> int:
     from cyclegan_media.translate.folder import plan, run
 
     translator = Translator.load(args.model, device=args.device, precision=args.precision)
-    translator.generator(args.direction)
-    jobs = plan(args.input, args.output, translator.modality, overwrite=args.overwrite)
+    options = make_options(args, translator.config.analysis)
+    translator.check(options)
+    jobs = plan(
+        args.input,
+        args.output,
+        translator.modality,
+        overwrite=args.overwrite,
+        samples=args.samples,
+    )
     if args.dry_run:
         for job in jobs:
             print(f"{job.source} → {job.target}")
         return 0
-    options = make_options(args, translator.config.analysis)
 
     def translate(job: Job) -> None:
         translator.translate_file(job, options)

@@ -74,6 +74,29 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add what concerns models that have many translations of one input."""
+    many = parser.add_argument_group("many-to-many models (recipe augmented)")
+    many.add_argument(
+        "--samples",
+        type=positive,
+        metavar="N",
+        help="write N translations of each input, each in a style of its own: out-1.jpg, out-2.jpg,"
+        " …; number k has the same style for all inputs (default: one, which is the first)",
+    )
+    many.add_argument(
+        "--seed",
+        type=natural,
+        metavar="N",
+        help="draw other styles; one seed gives the same ones every time (default: 0)",
+    )
+    many.add_argument(
+        "--latent-from",
+        metavar="FILE",
+        help="borrow the style of this picture of the domain that is translated to",
+    )
+
+
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """Add what concerns the machine."""
     machine = parser.add_argument_group("machine")
@@ -100,6 +123,9 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         preset=args.preset,
         stream=args.video_stream,
         progress=show_progress(args),
+        samples=args.samples,
+        seed=args.seed,
+        latent_from=args.latent_from,
         faces=_faces(args, analysis),
     )
 

@@ -101,8 +101,29 @@ def translate_pictures(apply: Apply, pictures: Pictures) -> Pictures:
     return translate_pixels(apply, pictures)
 
 
+def as_batch(pictures: Pictures) -> Tensor:
+    """Pictures in memory as networks take them: float32 ``(n, 3, height, width)`` in −1…1.
+
+    Raises:
+        UserError: another shape, type or range than :meth:`Translator.translate` takes.
+    """
+    if isinstance(pictures, Tensor):
+        return _batch_of_tensor(pictures)
+    if isinstance(pictures, PIL.Image.Image):
+        pictures = np.asarray(pictures.convert("RGB"))
+    return _batch_of_pixels(pictures)
+
+
 def translate_pixels(apply: Apply, pixels: NDArray[Any]) -> NDArray[Any]:
     """``(height, width, 3)`` or ``(n, height, width, 3)``: uint8, uint16, or float in 0…1."""
+    output = apply(_batch_of_pixels(pixels))
+    values = ((output + 1) * (_white(pixels) / 2)).permute(0, 2, 3, 1).numpy()
+    if np.issubdtype(pixels.dtype, np.integer):
+        values = values.round()
+    return values.reshape(pixels.shape).astype(pixels.dtype)
+
+
+def _batch_of_pixels(pixels: NDArray[Any]) -> Tensor:
     if pixels.ndim not in (3, 4) or pixels.shape[-1] != 3 or pixels.size == 0:
         raise UserError(
             "an array of pictures is shaped (height, width, 3) or (n, height, width, 3), not"
@@ -110,11 +131,7 @@ def translate_pixels(apply: Apply, pixels: NDArray[Any]) -> NDArray[Any]:
         )
     top = _white(pixels)
     batch = torch.from_numpy(pixels.reshape(-1, *pixels.shape[-3:]).astype(np.float32))
-    output = apply((batch.permute(0, 3, 1, 2) * (2 / top) - 1).contiguous())
-    values = ((output + 1) * (top / 2)).permute(0, 2, 3, 1).numpy().reshape(pixels.shape)
-    if np.issubdtype(pixels.dtype, np.integer):
-        values = values.round()
-    return values.astype(pixels.dtype)
+    return (batch.permute(0, 3, 1, 2) * (2 / top) - 1).contiguous()
 
 
 def _white(pixels: NDArray[Any]) -> float:
@@ -132,26 +149,30 @@ def _white(pixels: NDArray[Any]) -> float:
 
 
 def _translate_tensor(apply: Apply, pictures: Tensor) -> Tensor:
+    output = apply(_batch_of_tensor(pictures))
+    if pictures.dtype == torch.uint8:
+        output = ((output + 1) * 127.5).round()
+    return output.reshape(pictures.shape).to(pictures)
+
+
+def _batch_of_tensor(pictures: Tensor) -> Tensor:
     if pictures.dim() not in (3, 4) or pictures.shape[-3] != 3 or pictures.numel() == 0:
         raise UserError(
             "a tensor of pictures is shaped (3, height, width) or (n, 3, height, width), not"
             f" {tuple(pictures.shape)}"
         )
-    batch = pictures.detach().reshape(-1, *pictures.shape[-3:])
+    batch = pictures.detach().reshape(-1, *pictures.shape[-3:]).cpu()
     if pictures.dtype == torch.uint8:
-        output = (apply(batch.cpu().float() / 127.5 - 1) + 1) * 127.5
-        output = output.round()
-    elif pictures.is_floating_point():
-        batch = batch.cpu().float()
-        if not bool((batch.abs() <= 1.001).all()):
-            raise UserError(
-                "a float tensor of pictures holds values in −1…1, but here they are in"
-                f" {float(batch.min()):.4g}…{float(batch.max()):.4g}"
-            )
-        output = apply(batch)
-    else:
+        return batch.float() / 127.5 - 1
+    if not pictures.is_floating_point():
         raise UserError(f"a tensor of pictures is uint8 or float, not {pictures.dtype}")
-    return output.reshape(pictures.shape).to(pictures)
+    batch = batch.float()
+    if not bool((batch.abs() <= 1.001).all()):
+        raise UserError(
+            "a float tensor of pictures holds values in −1…1, but here they are in"
+            f" {float(batch.min()):.4g}…{float(batch.max()):.4g}"
+        )
+    return batch
 
 
 def _translate_pil(apply: Apply, picture: PIL.Image.Image) -> PIL.Image.Image:

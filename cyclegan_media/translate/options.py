@@ -10,6 +10,7 @@ import torch
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.pretrained import Direction
+from cyclegan_media.translate.image import Pictures
 
 if TYPE_CHECKING:
     from cyclegan_media.translate.face import Faces
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 StrPath = str | os.PathLike[str]
+Example = StrPath | Pictures
+"""A picture file, or a picture in memory as :meth:`Translator.translate` takes it."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,25 @@ class Options:
     """Show a bar with the time left."""
     faces: Faces | None = None
     """Translate nothing but the faces in picture and video files."""
+    samples: int | None = None
+    """So many translations of each input, each by another latent code, where the model takes one;
+    sample k has the same code for every input. ``None`` for one, which is the first."""
+    seed: int | None = None
+    """What the codes are drawn from; ``None`` for 0."""
+    latent_from: Example | None = None
+    """A picture of the domain translated to, whose code is borrowed instead."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise UserError(f"batch_size: must be at least 1, not {self.batch_size}")
+        if self.samples is not None and self.samples < 1:
+            raise UserError(f"samples: must be at least 1, not {self.samples}")
+        if self.seed is not None and not 0 <= self.seed < 2**64:
+            raise UserError(f"seed: must be in 0…2⁶⁴ − 1, not {self.seed}")
+        if self.latent_from is not None and (self.samples, self.seed) != (None, None):
+            raise UserError(
+                "latent_from: an example has one code, so neither samples nor a seed goes with it"
+            )
 
 
 class FileOptions(TypedDict, total=False):
@@ -60,6 +78,9 @@ class FileOptions(TypedDict, total=False):
     stream: int | None
     progress: bool
     faces: Faces | None
+    samples: int | None
+    seed: int | None
+    latent_from: Example | None
 
 
 def choose_device(device: Device) -> torch.device:
