@@ -6,14 +6,17 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cyclegan_media.backbones.registry import Modality
 from cyclegan_media.errors import CycleganMediaError, RunError, UserError
 from cyclegan_media.media.audio_writer import check_audio_output
 from cyclegan_media.media.image_writer import image_format
 from cyclegan_media.media.kinds import Kind, kind_of, list_media
 
-_KINDS: dict[Modality, tuple[Kind, ...]] = {"image": ("image", "video"), "voice": ("audio",)}
+if TYPE_CHECKING:  # a batch plans without loading torch
+    from cyclegan_media.backbones.registry import Modality
+
+TRANSLATED: dict[Modality, tuple[Kind, ...]] = {"image": ("image", "video"), "voice": ("audio",)}
 """What is translated of a folder."""
 
 _WORDS: dict[Kind, str] = {"image": "a picture", "video": "a video", "audio": "a recording"}
@@ -66,7 +69,7 @@ def plan(
         job
         for path in paths
         for job in _samples(
-            path, target / _name(path, modality) if into_folder else target, samples
+            path, target / output_name(path, modality) if into_folder else target, samples
         )
     ]
     _check(jobs, modality, overwrite)
@@ -113,9 +116,9 @@ def _samples(source: Path, target: Path, samples: int | None) -> list[Job]:
 
 def _files(source: Path, modality: Modality) -> list[Path]:
     if source.is_dir():
-        files = [path for kind in _KINDS[modality] for path in list_media(source, kind)]
+        files = [path for kind in TRANSLATED[modality] for path in list_media(source, kind)]
         if not files:
-            wanted = " or ".join(_WORDS[kind].split()[1] + "s" for kind in _KINDS[modality])
+            wanted = " or ".join(_WORDS[kind].split()[1] + "s" for kind in TRANSLATED[modality])
             raise UserError(f"{source}: holds no {wanted} to translate")
         return files
     if not source.exists():
@@ -124,7 +127,8 @@ def _files(source: Path, modality: Modality) -> list[Path]:
     return [source]
 
 
-def _name(source: Path, modality: Modality) -> str:
+def output_name(source: Path, modality: Modality) -> str:
+    """What the translation of ``source`` is called in a folder of outputs."""
     try:
         if modality == "voice":
             check_audio_output(source)
@@ -158,7 +162,7 @@ def _check(jobs: list[Job], modality: Modality, overwrite: bool) -> None:
     sources: dict[Path, Path] = {}
     read = {job.source.resolve() for job in jobs}
     for job in jobs:
-        _check_target_kind(job, modality)
+        check_target_kind(job, modality)
         if job.target in sources:
             raise UserError(
                 f"{job.target}: both {sources[job.target]} and {job.source} would be written"
@@ -176,7 +180,12 @@ def _check(jobs: list[Job], modality: Modality, overwrite: bool) -> None:
                 raise UserError(f"{job.target}: exists already; pass --overwrite to replace it")
 
 
-def _check_target_kind(job: Job, modality: Modality) -> None:
+def check_target_kind(job: Job, modality: Modality) -> None:
+    """Check that the target is named like what the source becomes.
+
+    Raises:
+        UserError: its suffix is of another kind.
+    """
     wanted = kind_of(job.source) if modality == "image" else "audio"
     assert wanted is not None
     if kind_of(job.target) != wanted:
