@@ -10,7 +10,6 @@ from torch.nn.functional import avg_pool2d
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.metrics.image import (
-    diversity,
     psnr,
     sliced_wasserstein,
     sliced_wasserstein_levels,
@@ -140,14 +139,3 @@ def test_sliced_wasserstein_refuses_what_it_cannot_compare(
 ) -> None:
     with pytest.raises(UserError, match=message):
         sliced_wasserstein(a, b)
-
-
-def test_diversity_is_the_mean_over_pairs_and_zero_without_any() -> None:
-    one, other = torch.rand(2, 3, 32, 32) * 2 - 1
-    assert diversity(torch.stack([one, one, one])) == pytest.approx(0, abs=1e-9)
-    apart = 1 - ssim(one[None], other[None])
-    assert apart > 0.5
-    # Of three pairs, two differ.
-    assert diversity(torch.stack([one, one, other])) == pytest.approx(2 / 3 * apart, rel=1e-9)
-    with pytest.raises(UserError, match="at least two samples"):
-        diversity(one[None])

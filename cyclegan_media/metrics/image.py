@@ -5,9 +5,6 @@ All functions take ``(n, 3, height, width)`` float tensors in −1…1.
 
 from __future__ import annotations
 
-import math
-from itertools import combinations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,22 +60,6 @@ def ssim(images: Tensor, truth: Tensor) -> float:
     value = structural_similarity_index_measure(images, truth, data_range=1.0)
     assert isinstance(value, Tensor)  # the other form is returned only on request
     return float(value)
-
-
-def diversity(samples: Tensor) -> float:
-    """How different several translations of *one* input are: mean of 1 − SSIM over all pairs.
-
-    0 where all are equal (a model that ignores its latent), up to about 1. See :func:`ssim`.
-
-    Raises:
-        UserError: fewer than two samples, or see :func:`ssim`.
-    """
-    check_pictures(samples)
-    if len(samples) < 2:
-        raise UserError("diversity: needs at least two samples of one input")
-    return sum(1 - ssim(*pair) for pair in combinations(samples[:, None], 2)) / math.comb(
-        len(samples), 2
-    )
 
 
 def sliced_wasserstein(images_a: Tensor, images_b: Tensor, seed: int = 0) -> float:
