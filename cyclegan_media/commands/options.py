@@ -90,6 +90,16 @@ def natural(text: str) -> int:
     return _at_least(text, 0)
 
 
+def tile(text: str) -> int | str:
+    """The type of ``--tile``: ``auto``, ``off``, or the side of a tile in pixels."""
+    if text in ("auto", "off"):
+        return text
+    try:
+        return _at_least(text, 64)  # LEAST_TILE of translate/tiles.py, without loading torch
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto or off") from None
+
+
 def _at_least(text: str, least: int) -> int:
     try:
         number = int(text)

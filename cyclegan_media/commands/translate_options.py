@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cyclegan_media.commands.options import add_device, natural, positive, quality, show_progress
+from cyclegan_media.commands.options import (
+    add_device,
+    natural,
+    positive,
+    quality,
+    show_progress,
+    tile,
+)
 
 if TYPE_CHECKING:
     from cyclegan_media.translate.face import Faces
@@ -103,6 +110,14 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--batch-size", type=positive, metavar="N", help="pictures at once (default: by the device)"
     )
+    machine.add_argument(
+        "--tile",
+        type=tile,
+        default="auto",
+        metavar="N",
+        help="compute large pictures in tiles of N × N pixels, for less memory and the same result;"
+        " or auto, where they might not fit into memory (default), or off",
+    )
     add_device(machine)
 
 
@@ -118,6 +133,7 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         direction=args.direction,
         overwrite=args.overwrite,
         batch_size=args.batch_size,
+        tile=args.tile,
         codec=args.codec,
         crf=args.crf,
         preset=args.preset,

@@ -18,6 +18,7 @@ from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.files import check_output
 from cyclegan_media.media.image import Image, read_image
 from cyclegan_media.media.image_writer import image_format, write_image
+from cyclegan_media.translate.tiles import Tile, apply_in_tiles, choose_tile
 
 Apply = Callable[[Tensor], Tensor]
 """Translates float32 ``(n, 3, height, width)`` in −1…1 to the same, on the CPU, of any size."""
@@ -26,7 +27,11 @@ Pictures = NDArray[Any] | Tensor | PIL.Image.Image
 
 
 def make_apply(
-    network: Backbone, device: torch.device, dtype: torch.dtype, batch_size: int
+    network: Backbone,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_size: int,
+    tile: Tile = "auto",
 ) -> Apply:
     """A function that applies ``network`` to pictures of any number and size.
 
@@ -35,32 +40,40 @@ def make_apply(
 
     Args:
         dtype: of the arithmetic; float32, bfloat16 or float16.
-        batch_size: pictures that go through the network at once.
+        batch_size: pictures that go through the network at once; those in tiles go one by one.
+        tile: side of the tiles that large pictures are computed in (:mod:`.tiles`), with the
+            result of the whole.
     """
 
     @torch.inference_mode()
     def apply(pictures: Tensor) -> Tensor:
-        parts = pictures.split(batch_size)
-        return torch.cat([_apply_batch(network, part, device, dtype) for part in parts])
+        count, height, width = len(pictures), *pictures.shape[2:]
+        size = _padded(height, network), _padded(width, network)
+        side = choose_tile(network, min(batch_size, count), size, tile)
+        parts = pictures.split(batch_size if side is None else 1)
+        return torch.cat([_apply_batch(network, part, device, dtype, side) for part in parts])
 
     return apply
 
 
 def _apply_batch(
-    network: Backbone, batch: Tensor, device: torch.device, dtype: torch.dtype
+    network: Backbone, batch: Tensor, device: torch.device, dtype: torch.dtype, tile: int | None
 ) -> Tensor:
     height, width = batch.shape[2:]
     (rows, top), (columns, left) = _mirrored(height, network), _mirrored(width, network)
-    padded = batch.to(device)[:, :, rows.to(device)][:, :, :, columns.to(device)]
+    padded = batch[:, :, rows][:, :, :, columns]
     try:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            output = network(padded)
+            if tile is None:
+                output = network(padded.to(device))
+            else:
+                output = apply_in_tiles(network, padded, tile)
     except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has no type of its own
         if "memory" not in str(error):
             raise
         raise RunError(
             f"not enough memory on {device} for {len(batch)} × {width} × {height} pixels at once;"
-            " use a smaller --batch-size or smaller pictures"
+            " use --tile 512 or less, a smaller --batch-size or smaller pictures"
         ) from error
     output = output[:, :, top : top + height, left : left + width].float().cpu()
     if not bool(torch.isfinite(output).all()):
@@ -186,8 +199,13 @@ def _translate_pil(apply: Apply, picture: PIL.Image.Image) -> PIL.Image.Image:
 
 def _mirrored(size: int, network: Backbone) -> tuple[Tensor, int]:
     """Which rows (or columns) of a picture make up the padded one, and how many come before."""
-    wanted = -(-max(size, network.minimum) // network.multiple) * network.multiple
+    wanted = _padded(size, network)
     before = (wanted - size) // 2
     # A single row has no mirror image; numpy repeats it then.
     index = np.pad(np.arange(size), (before, wanted - size - before), "reflect")
     return torch.from_numpy(index), before
+
+
+def _padded(size: int, network: Backbone) -> int:
+    """The height (or width) of a picture as the network takes it."""
+    return -(-max(size, network.minimum) // network.multiple) * network.multiple

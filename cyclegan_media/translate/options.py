@@ -11,6 +11,7 @@ import torch
 from cyclegan_media.errors import UserError
 from cyclegan_media.pretrained import Direction
 from cyclegan_media.translate.image import Pictures
+from cyclegan_media.translate.tiles import Tile, check_tile
 
 if TYPE_CHECKING:
     from cyclegan_media.translate.face import Faces
@@ -36,6 +37,9 @@ class Options:
     """Replace files that exist."""
     batch_size: int | None = None
     """Pictures or frames at once; ``None`` chooses by the device."""
+    tile: Tile = "auto"
+    """Compute pictures larger than this in tiles of so many pixels, to the result of the whole;
+    ``auto`` does so where the whole might not fit into memory, ``off`` never."""
     codec: str | None = None
     """See :func:`cyclegan_media.translate.video.translate_video`, as for the next three."""
     crf: float | None = None
@@ -56,6 +60,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise UserError(f"batch_size: must be at least 1, not {self.batch_size}")
+        check_tile(self.tile)
         if self.samples is not None and self.samples < 1:
             raise UserError(f"samples: must be at least 1, not {self.samples}")
         if self.seed is not None and not 0 <= self.seed < 2**64:
@@ -72,6 +77,7 @@ class FileOptions(TypedDict, total=False):
     direction: Direction
     overwrite: bool
     batch_size: int | None
+    tile: Tile
     codec: str | None
     crf: float | None
     preset: str | None

@@ -15,7 +15,7 @@ three of its residual blocks' tensors, at a quarter of the picture's size.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -53,18 +53,19 @@ def check_tile(tile: Tile) -> None:
     )
 
 
-def choose_tile(network: Backbone, pixels: int, size: tuple[int, int], tile: Tile) -> int | None:
+def choose_tile(network: Backbone, count: int, size: tuple[int, int], tile: Tile) -> int | None:
     """The side of the tiles for pictures of this ``size``; None where no tiles are needed.
 
     Args:
-        pixels: of all pictures that would go through the network at once.
-        size: height and width of one of them.
+        count: pictures that would go through the network at once.
+        size: height and width of each.
         tile: what the user wants.
     """
     if tile == "off":
         return None
     if tile != "auto":
         return tile if max(size) > tile else None
+    pixels = count * size[0] * size[1]
     if pixels <= _SMALL:
         return None
     device = next(network.parameters(), torch.zeros(())).device
@@ -74,19 +75,18 @@ def choose_tile(network: Backbone, pixels: int, size: tuple[int, int], tile: Til
     return next((s for s in _SIDES if s**2 * each <= _TILE_SHARE * budget), _SIDES[-1])
 
 
-def apply_in_tiles(network: Backbone, picture: Tensor, tile: int, *conditions: Any) -> Tensor:
-    """``network(picture, *conditions)``, computed in parts.
+def apply_in_tiles(network: Backbone, picture: Tensor, tile: int) -> Tensor:
+    """``network(picture)``, computed in parts.
 
     Args:
         picture: ``(batch, channels, height, width)``, in the computer's memory: of a size that
             the network takes (see :attr:`Backbone.multiple`).
         tile: side of a part, in pixels of the picture.
-        conditions: what the network takes besides, such as a latent code; on its device.
 
     Returns:
         What the network returns, in the computer's memory.
     """
     device = next(network.parameters(), picture).device
     plan = Plan(device, (picture.shape[2], picture.shape[3]), tile)
-    output = network(PartwiseTensor(plan, Kept(picture, device)), *conditions)
+    output = network(PartwiseTensor(plan, Kept(picture, device)))
     return output.whole() if isinstance(output, PartwiseTensor) else output.cpu()

@@ -20,21 +20,22 @@ _PROBE = 128
 _OVERHEAD = 1.5
 """What is allocated besides the tensors that PyTorch shows: rearranged copies in convolutions."""
 
-_measured: weakref.WeakKeyDictionary[Backbone, float] = weakref.WeakKeyDictionary()
+_measured: dict[tuple[type[Backbone], str], float] = {}
 
 
 def bytes_per_pixel(network: Backbone, device: torch.device) -> float:
     """Memory that a network takes at its peak per pixel of its input, weights not counted.
 
-    Measured once per network, on a small picture of noise.
+    Measured once per architecture, on a small picture of noise.
     """
-    if network not in _measured:
+    key = type(network), repr(network.config)
+    if key not in _measured:
         side = -(-max(_PROBE, network.minimum) // network.multiple) * network.multiple
         picture = torch.rand(1, 3, side, side, device=device) * 2 - 1
         with torch.inference_mode(), _Peak() as peak:
             network(picture)
-        _measured[network] = _OVERHEAD * peak.bytes / side**2
-    return _measured[network]
+        _measured[key] = _OVERHEAD * peak.bytes / side**2
+    return _measured[key]
 
 
 class _Peak(TorchDispatchMode):

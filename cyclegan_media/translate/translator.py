@@ -319,7 +319,7 @@ class Translator:
         batch_size = options.batch_size or self._batch_size()
 
         def make(network: Backbone) -> Apply:
-            return make_apply(network, self.device, self.dtype, batch_size)
+            return make_apply(network, self.device, self.dtype, batch_size, options.tile)
 
         return make(self._codes.generator(options, sample, make))
 
