@@ -89,8 +89,8 @@ class Codes:
         """
         direction, back = options.direction, _BACK[options.direction]
         latent = self.model.generators[direction].latent
-        asked = (options.samples, options.seed, options.latent_from) != (None, None, None)
-        if asked and not latent:
+        asked = (options.samples, options.seed, options.latent_from)
+        if any(one is not None for one in asked) and not latent:
             raise UserError(
                 f"{where}: has one translation of each input, so samples, seed and latent_from are"
                 " not for it; they need a many-to-many model (recipe augmented)"
