@@ -37,7 +37,9 @@ def describe(target: str) -> dict[str, Any]:
         return describe_recipe(target)
     if path.suffix.lower() in _CHECKPOINT_SUFFIXES:
         return describe_checkpoint(path)
-    return describe_media(path)
+    from cyclegan_media.media.credentials import read_credentials
+
+    return {**describe_media(path), "credentials": read_credentials(path)}
 
 
 def describe_model(folder: Path) -> dict[str, Any]:

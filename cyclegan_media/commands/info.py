@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cyclegan_media.commands.options import add_json, add_parser, print_json
+from cyclegan_media.media.provenance import Provenance, without_records
 
 _EXAMPLES = """\
 examples:
@@ -69,7 +70,7 @@ def _image(d: Mapping[str, Any]) -> list[str]:
         lines.append(f"  orientation   stored turned (EXIF {d['exif_orientation']})")
     if d["pictures"] != 1:
         lines.append(f"  pictures      {d['pictures']}: an animation or pages")
-    return lines
+    return lines + [f"  synthetic     {text}" for text in _synthetic(d)]
 
 
 def _streams(d: Mapping[str, Any]) -> list[str]:
@@ -88,8 +89,20 @@ def _streams(d: Mapping[str, Any]) -> list[str]:
         if stream["language"] not in (None, "und"):
             facts.append(stream["language"])
         lines.append(f"  {mark} {name:11}  {', '.join(facts)}")
-    tags = {key: value for key, value in d["metadata"].items() if key not in _BRANDS}
-    return lines + [f"  {key:9}  {value}" for key, value in tags.items()]
+    lines += [f"  synthetic  {text}" for text in _synthetic(d)]
+    for key, value in d["metadata"].items():
+        shown = without_records(value)
+        if shown and key not in _BRANDS:
+            lines.append(f"  {key:9}  {shown}")
+    return lines
+
+
+def _synthetic(d: Mapping[str, Any]) -> list[str]:
+    """What the file says of its making, in words."""
+    lines = [Provenance(**record).describe() for record in d["synthetic"]]
+    if d.get("credentials"):
+        lines.append("{state} content credentials, signed by {signer}".format(**d["credentials"]))
+    return lines
 
 
 def _facts(stream: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from cyclegan_media.commands.options import add_parser
 from cyclegan_media.commands.translate_options import (
     add_face_options,
     add_machine_options,
+    add_provenance_options,
     add_sample_options,
     add_video_options,
     make_options,
@@ -33,6 +34,8 @@ examples:
 Of a video the picture changes; sound, timing, rotation and subtitles stay. A model of voices
 takes recordings, or the sound of a video. Several inputs, or a folder, go into the folder OUTPUT
 under their own names; one that fails does not stop the rest.
+
+What is written says in its tags that it is synthetic, and by which model: see the command info.
 """
 
 
@@ -69,6 +72,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_video_options(parser)
     add_face_options(parser)
     add_sample_options(parser)
+    add_provenance_options(parser)
     add_machine_options(parser)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan_media.commands.options import (
@@ -16,6 +17,7 @@ from cyclegan_media.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from cyclegan_media.media.credentials import Credentials
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.options import Options
 
@@ -81,6 +83,23 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_provenance_options(parser: argparse.ArgumentParser) -> None:
+    """Add what concerns that outputs say that they are synthetic."""
+    group = parser.add_argument_group("provenance")
+    group.add_argument(
+        "--no-provenance",
+        action="store_false",
+        dest="provenance",
+        help="do not say in the output's tags that it is synthetic, and by which model",
+    )
+    group.add_argument(
+        "--c2pa-cert",
+        metavar="FILE",
+        help="sign C2PA content credentials: the certificate chain (PEM)",
+    )
+    group.add_argument("--c2pa-key", metavar="FILE", help="and its private key (PEM)")
+
+
 def add_sample_options(parser: argparse.ArgumentParser) -> None:
     """Add what concerns models that have many translations of one input."""
     many = parser.add_argument_group("many-to-many models (recipe augmented)")
@@ -143,7 +162,20 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         seed=args.seed,
         latent_from=args.latent_from,
         faces=_faces(args, analysis),
+        provenance=args.provenance,
+        credentials=_credentials(args),
     )
+
+
+def _credentials(args: argparse.Namespace) -> Credentials | None:
+    if args.c2pa_cert is None and args.c2pa_key is None:
+        return None
+    from cyclegan_media.errors import UserError
+    from cyclegan_media.media.credentials import Credentials
+
+    if args.c2pa_cert is None or args.c2pa_key is None:
+        raise UserError("--c2pa-cert and --c2pa-key: go together")
+    return Credentials(Path(args.c2pa_cert), Path(args.c2pa_key))
 
 
 def _faces(args: argparse.Namespace, analysis: Mapping[str, Any] | None) -> Faces | None:

@@ -27,6 +27,13 @@ MAX_HOURS_VARIABLE = "CYCLEGAN_MEDIA_MAX_HOURS"
 
 _NOT_BY_SOUNDFILE = SUFFIXES["video"] | {".mp3"}
 """libsndfile's MP3 decoder writes to the terminal whatever it dislikes in a file."""
+_TAGS = {"author": "artist", "track": "tracknumber"}
+"""FFmpeg's names of tags that libsndfile calls otherwise."""
+_OF_THE_FILE = (
+    *("encoder", "software", "duration", "vendor_id", "handler_name", "language", "timecode"),
+    *("major_brand", "minor_version", "compatible_brands", "bps", "number_of_", "_statistics"),
+)
+"""How tags begin that describe the file they lie in."""
 _CUT_SHORT = re.compile(r"data : (?!0 |4294967295)(\d+) \(should be (\d+)\)")
 """In libsndfile's report on a WAV file. The excepted lengths are those of recordings that were
 streamed by programs that could not know the length when they began."""
@@ -80,6 +87,28 @@ def read_audio(
     if sample_rate is not None:
         samples = resample(samples, audio.sample_rate, sample_rate)
     return Audio(np.ascontiguousarray(samples), sample_rate or audio.sample_rate)
+
+
+def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Title, artist, comment and the like of a recording or a video, by their names in lower case.
+
+    Raises:
+        UserError: it is damaged, or of no format that is read.
+    """
+    import av
+
+    path = check_input(path)
+    try:
+        with open_local(path) as container:
+            tags = {key.lower(): text for key, text in container.metadata.items()}
+            if "ogg" in container.format.name:  # has its tags in the streams
+                found = next(iter(container.streams)).metadata
+                tags |= {key.lower(): text for key, text in found.items()}
+    except av.FFmpegError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path}: is damaged or not a recording ({reason})") from error
+    known = {_TAGS.get(key, key): text for key, text in tags.items()}
+    return {key: text for key, text in known.items() if not key.startswith(_OF_THE_FILE)}
 
 
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:

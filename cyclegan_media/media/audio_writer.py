@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from cyclegan_media.errors import UserError
 from cyclegan_media.files import atomic_file
 from cyclegan_media.media.audio import Samples, resample
+from cyclegan_media.media.provenance import Provenance, comment_with
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -37,6 +39,12 @@ _PYAV = {
     ".opus": ("opus", "libopus", 64_000),
     ".mka": ("matroska", "flac", 0),
 }
+_WITHOUT_TAGS = (".au", ".w64")
+_SOUNDFILE_TAGS = (
+    *("title", "copyright", "software", "artist", "comment", "date", "album", "license"),
+    *("tracknumber", "genre"),
+)
+"""Those that libsndfile writes, which are also its attributes' names."""
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 _MAX_VORBIS_RATE = 200_000
 """Hz; libsndfile crashes beyond."""
@@ -49,6 +57,9 @@ def write_audio(
     samples: NDArray[Any],
     sample_rate: int,
     overwrite: bool = False,
+    *,
+    tags: Mapping[str, str] | None = None,
+    provenance: Sequence[Provenance] = (),
 ) -> Path:
     """Write a recording in the format of the path's suffix; the file is complete or absent.
 
@@ -58,6 +69,10 @@ def write_audio(
     Args:
         samples: ``(channels, n)`` or ``(n,)``, float, −1…1.
         sample_rate: Hz. A codec that lacks it (MP3, Opus) gets the next higher one that it has.
+        tags: title, artist and the like, as :func:`cyclegan_media.media.audio.read_tags` gives
+            them; those that the format knows are written.
+        provenance: what is to be said of its making, in the comment; in formats without one (AU,
+            W64) a message says that it is not.
 
     Raises:
         UserError: unknown suffix, a number of channels or a rate that the format cannot hold, no
@@ -75,12 +90,22 @@ def write_audio(
     if not np.isfinite(samples).all():
         raise UserError(f"{path}: has samples that are not finite; nothing is written")
     samples = _within_range(samples, path)
+    written = dict(tags or {})
+    if provenance:
+        written["comment"] = comment_with(provenance, written.get("comment", ""))
+    if path.suffix.lower() in _WITHOUT_TAGS:
+        written = {}
+        if provenance:
+            logger.warning(
+                "%s: this format has no place to say that the recording is synthetic; .wav has",
+                path,
+            )
     with atomic_file(path, overwrite=overwrite) as partial:
         # Into memory first, so that what fails there is known to be no fault of the disk.
         if path.suffix.lower() in _SOUNDFILE:
-            encoded = _encode_by_soundfile(path, samples, sample_rate)
+            encoded = _encode_by_soundfile(path, samples, sample_rate, written)
         else:
-            encoded = _encode_by_pyav(path, samples, sample_rate)
+            encoded = _encode_by_pyav(path, samples, sample_rate, written)
         with open(partial, "wb") as file:
             file.write(encoded.getbuffer())
     return path
@@ -112,7 +137,9 @@ def _within_range(samples: Samples, path: Path) -> Samples:
     return samples / np.float32(peak)
 
 
-def _encode_by_soundfile(path: Path, samples: Samples, rate: int) -> io.BytesIO:
+def _encode_by_soundfile(
+    path: Path, samples: Samples, rate: int, tags: Mapping[str, str]
+) -> io.BytesIO:
     import soundfile
 
     container, coding = _SOUNDFILE[path.suffix.lower()]
@@ -123,6 +150,9 @@ def _encode_by_soundfile(path: Path, samples: Samples, rate: int) -> io.BytesIO:
         with soundfile.SoundFile(
             encoded, "w", rate, len(samples), coding, format=container
         ) as file:
+            for name, text in tags.items():
+                if name in _SOUNDFILE_TAGS:
+                    setattr(file, name, text)
             for start in range(0, samples.shape[1], _BLOCK):
                 file.write(samples[:, start : start + _BLOCK].T)
     except soundfile.LibsndfileError as error:
@@ -133,7 +163,7 @@ def _encode_by_soundfile(path: Path, samples: Samples, rate: int) -> io.BytesIO:
     return encoded
 
 
-def _encode_by_pyav(path: Path, samples: Samples, rate: int) -> io.BytesIO:
+def _encode_by_pyav(path: Path, samples: Samples, rate: int, tags: Mapping[str, str]) -> io.BytesIO:
     import av
 
     container_name, codec, bit_rate = _PYAV[path.suffix.lower()]
@@ -149,7 +179,10 @@ def _encode_by_pyav(path: Path, samples: Samples, rate: int) -> io.BytesIO:
         samples = _within_range(samples, path)
     encoded = io.BytesIO()
     try:
-        with av.open(encoded, "w", format=container_name) as container:
+        # ADTS has no tags of its own: they stand before it, as they do in MP3.
+        options = {"write_id3v2": "1"} if container_name == "adts" and tags else {}
+        with av.open(encoded, "w", format=container_name, options=options) as container:
+            container.metadata.update(tags)
             stream = container.add_stream(codec, rate=rate, layout=layout)
             assert isinstance(stream, av.AudioStream)
             if bit_rate:

@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from cyclegan_media.errors import RunError, UserError
+from cyclegan_media.media.image_tags import ImageTags, read_tags
 from cyclegan_media.media.kinds import check_input
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -39,6 +40,8 @@ class Image:
     """``(height, width)`` of the same type, 0 for transparent; ``None`` for opaque pictures."""
     icc_profile: bytes | None = None
     """The colour space of ``pixels``; ``None`` for sRGB."""
+    tags: ImageTags | None = None
+    """What else the file says."""
 
 
 def read_image(path: str | os.PathLike[str], *, max_megapixels: float | None = None) -> Image:
@@ -60,9 +63,8 @@ def read_image(path: str | os.PathLike[str], *, max_megapixels: float | None = N
     try:
         with open_picture(path) as picture:
             _check_header(path, picture, limit)
-            if is_sixteen_bit(picture):
-                return _read_sixteen_bit(path, picture)
-            return _read_eight_bit(picture)
+            read = _read_sixteen_bit if is_sixteen_bit(picture) else _read_eight_bit
+            return replace(read(path, picture), tags=read_tags(picture))
     except UserError:
         raise
     except PIL.UnidentifiedImageError as error:
@@ -151,10 +153,10 @@ def _upright(array: NDArray[Any], picture: PIL.Image.Image) -> NDArray[Any]:
     return array
 
 
-def _read_eight_bit(picture: PIL.Image.Image) -> Image:
+def _read_eight_bit(path: Path, picture: PIL.Image.Image) -> Image:
     if picture.mode in ("F", "I"):
         raise UserError(
-            f"{picture.filename}: has {'floating-point' if picture.mode == 'F' else '32-bit'}"  # type: ignore[attr-defined]
+            f"{path}: has {'floating-point' if picture.mode == 'F' else '32-bit'}"
             " pixels without a known range; convert it to 8 or 16 bits"
         )
     profile = picture.info.get("icc_profile")

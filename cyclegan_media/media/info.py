@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import suppress
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.media.kinds import check_input, kind_of
+from cyclegan_media.media.provenance import Provenance, container_records
 
 if TYPE_CHECKING:
     import av
@@ -29,7 +31,8 @@ def describe_media(path: str | os.PathLike[str]) -> dict[str, Any]:
     ``bytes``. Pictures have ``format``, ``width``, ``height`` (upright), ``bits`` per channel,
     ``transparency``, ``colour_profile``, ``exif_orientation`` and ``pictures``; videos and
     recordings ``container``, ``duration`` (seconds), ``metadata`` and ``streams``, of which each
-    has its ``index`` in the file and its ``number`` among those of its type.
+    has its ``index`` in the file and its ``number`` among those of its type. ``synthetic`` is what
+    the file says of its making: see :func:`read_provenance`.
 
     Raises:
         UserError: missing, empty, damaged, or no medium.
@@ -39,10 +42,20 @@ def describe_media(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {"path": str(path), "bytes": path.stat().st_size, **described}
 
 
+def read_provenance(path: str | os.PathLike[str]) -> list[Provenance]:
+    """The records of the models that made a file; none where it does not say that it is synthetic.
+
+    Raises:
+        UserError: missing, empty, damaged, or no medium.
+    """
+    return [Provenance(**record) for record in describe_media(path)["synthetic"]]
+
+
 def _image(path: Path) -> dict[str, Any]:
     import PIL
 
     from cyclegan_media.media.image import is_sixteen_bit, open_picture
+    from cyclegan_media.media.image_tags import picture_records
 
     try:
         with open_picture(path) as picture:
@@ -62,6 +75,7 @@ def _image(path: Path) -> dict[str, Any]:
                 "colour_profile": _profile_name(picture),
                 "exif_orientation": orientation,
                 "pictures": getattr(picture, "n_frames", 1),
+                "synthetic": [asdict(record) for record in picture_records(picture)],
             }
     except PIL.UnidentifiedImageError as error:
         raise UserError(f"{path}: is not a picture of a format that can be read") from error
@@ -109,6 +123,7 @@ def _container(path: Path) -> dict[str, Any]:
                 "bit_rate": container.bit_rate or None,
                 "metadata": dict(container.metadata),
                 "streams": streams,
+                "synthetic": [asdict(record) for record in container_records(container)],
             }
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).lower()

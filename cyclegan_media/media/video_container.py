@@ -19,6 +19,7 @@ _ISO = ("mp4", "mov", "ipod", "3gp", "3g2")
 _MATROSKA = ("matroska", "webm")
 _BEFORE_ZERO: int = Flags.ts_negative.value  # type: ignore[assignment]
 _ANY_RATE: int = Flags.variable_fps.value  # type: ignore[assignment]
+_WITHOUT_TAGS = ("mpegts", "mpeg")
 _WITHOUT_ASPECT = ("vp8", "vp9", "av1")
 _OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _CLASSIC_TAGS = frozenset(
@@ -77,6 +78,8 @@ class Abilities:
         """Whether frames are shown at any times, rather than at one rate."""
         self.turns = form.name in (*_ISO, *_MATROSKA)
         """Whether a display matrix is kept."""
+        self.tags = form.name not in _WITHOUT_TAGS
+        """Whether a comment is kept."""
         self.before_zero = bool(form.flags & _BEFORE_ZERO)
         """Whether times before 0 are; else all tracks are moved to begin later."""
         self.skips = self.before_zero or form.name in _MATROSKA
@@ -90,7 +93,9 @@ class Abilities:
 def merged_tags(tags: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
     """The tags of a file made from one with ``tags``; both texts where a name is in both."""
     merged = {key: text for key, text in tags.items() if key.lower() not in _OF_THE_FILE}
-    for key, text in added.items():
+    for name, text in added.items():
+        # Matroska's names are in capitals.
+        key = next((known for known in merged if known.lower() == name.lower()), name)
         merged[key] = f"{merged[key]}\n{text}" if merged.get(key) else text
     return merged
 

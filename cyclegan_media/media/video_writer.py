@@ -290,6 +290,8 @@ class VideoWriter:
 
     def _describe(self, source: VideoReader, tags: Mapping[str, str]) -> None:
         self._container.metadata.update(merged_tags(source.container.metadata, tags))
+        if tags and not self._abilities.tags:
+            self._tell(f"{self._container.format.name} has no place to say that it is synthetic")
         chapters = source.container.chapters()
         self._container.set_chapters(shifted_chapters(chapters, source.origin))
         if self._abilities.is_iso:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch import Tensor
 from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.files import check_output
-from cyclegan_media.media.image import Image, read_image
+from cyclegan_media.media.image import read_image
 from cyclegan_media.media.image_writer import image_format, write_image
+from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.translate.tiles import Tile, apply_in_tiles, choose_tile
 
 Apply = Callable[[Tensor], Tensor]
@@ -87,8 +89,12 @@ def translate_image(
     target: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    provenance: Sequence[Provenance] = (),
 ) -> Path:
-    """Translate a picture's colours; its transparency and colour profile are kept.
+    """Translate a picture's colours; its transparency, colour profile and tags are kept.
+
+    Args:
+        provenance: what the target is to say of its making.
 
     Raises:
         UserError: ``source`` cannot be read or ``target`` cannot be written.
@@ -98,7 +104,7 @@ def translate_image(
     check_output(target, overwrite=overwrite)
     image = read_image(source)
     pixels = translate_pixels(apply, image.pixels)
-    return write_image(target, Image(pixels, image.alpha, image.icc_profile), overwrite)
+    return write_image(target, replace(image, pixels=pixels), overwrite, provenance=provenance)
 
 
 def translate_pictures(apply: Apply, pictures: Pictures) -> Pictures:

@@ -14,7 +14,9 @@ from cyclegan_media.translate.image import Pictures
 from cyclegan_media.translate.tiles import Tile, check_tile
 
 if TYPE_CHECKING:
+    from cyclegan_media.media.credentials import Credentials
     from cyclegan_media.translate.face import Faces
+    from cyclegan_media.translate.video import Progress
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -45,10 +47,14 @@ class Options:
     crf: float | None = None
     preset: str | None = None
     stream: int | None = None
-    progress: bool = False
-    """Show a bar with the time left."""
+    progress: Progress | bool = False
+    """Show a bar with the time left; or be told of a video's frames, as :func:`translate_video`."""
     faces: Faces | None = None
     """Translate nothing but the faces in picture and video files."""
+    provenance: bool = True
+    """Say in the tags of what is written that it is synthetic, and by which model."""
+    credentials: Credentials | None = None
+    """Sign that, too, by C2PA."""
     samples: int | None = None
     """So many translations of each input, each by another latent code, where the model takes one;
     sample k has the same code for every input. ``None`` for one, which is the first."""
@@ -61,6 +67,8 @@ class Options:
         if self.batch_size is not None and self.batch_size < 1:
             raise UserError(f"batch_size: must be at least 1, not {self.batch_size}")
         check_tile(self.tile)
+        if self.credentials is not None and not self.provenance:
+            raise UserError("credentials: sign what is said of the making; leave provenance on")
         if self.samples is not None and self.samples < 1:
             raise UserError(f"samples: must be at least 1, not {self.samples}")
         if self.seed is not None and not 0 <= self.seed < 2**64:
@@ -82,8 +90,10 @@ class FileOptions(TypedDict, total=False):
     crf: float | None
     preset: str | None
     stream: int | None
-    progress: bool
+    progress: Progress | bool
     faces: Faces | None
+    provenance: bool
+    credentials: Credentials | None
     samples: int | None
     seed: int | None
     latent_from: Example | None

@@ -7,6 +7,7 @@ transformation, WORLD synthesis (Kaneko & Kameoka 2017, arXiv 1711.11293, sectio
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from pydantic import ValidationError
 from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.errors import UserError
 from cyclegan_media.files import check_output
-from cyclegan_media.media.audio import read_audio, resample
+from cyclegan_media.media.audio import read_audio, read_tags, resample
 from cyclegan_media.media.audio_writer import check_audio_output, write_audio
+from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.pretrained import Direction, PretrainedModel
 from cyclegan_media.speech import AnalysisConfig, SpeakerStatistics, convert_signal, limit
 
@@ -74,6 +76,7 @@ def translate_recording(
     stream: int | None = None,
     overwrite: bool = False,
     device: torch.device | str | None = None,
+    provenance: Sequence[Provenance] = (),
 ) -> Path:
     """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
 
@@ -81,6 +84,7 @@ def translate_recording(
         source: a recording, or a video, whose sound is taken.
         target: its suffix chooses the format.
         stream: see :func:`cyclegan_media.media.audio.read_audio`.
+        provenance: what the target is to say of its making, beside the source's tags.
 
     Raises:
         UserError: as :func:`convert_voice`; or ``source`` cannot be read, or ``target`` not
@@ -94,7 +98,8 @@ def translate_recording(
         samples, rate = convert_voice(model, audio.samples, audio.sample_rate, direction, device)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
-    return write_audio(target, samples, rate, overwrite)
+    tags = read_tags(source)
+    return write_audio(target, samples, rate, overwrite, tags=tags, provenance=provenance)
 
 
 def _parts(
