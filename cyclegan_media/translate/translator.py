@@ -207,7 +207,9 @@ class Translator:
             with signed_output(
                 job.target, options.credentials, overwrite=options.overwrite
             ) as unsigned:
-                self.translate_file(Job(job.source, unsigned), replace(options, credentials=None))
+                self.translate_file(
+                    replace(job, target=unsigned), replace(options, credentials=None)
+                )
             return
         kind = check_kind(job.source, self.modality)
         self.generator(options.direction)
