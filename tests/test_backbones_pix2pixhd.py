@@ -19,7 +19,7 @@ from published_weights import network_of, reference
 
 from cyclegan_media.backbones.multiscale import MultiscalePatchGAN
 from cyclegan_media.backbones.pix2pixhd import GlobalGenerator, LocalEnhancer
-from cyclegan_media.backbones.registry import Backbone, build
+from cyclegan_media.backbones.registry import build
 from cyclegan_media.errors import UserError
 
 GLOBAL = {"name": "pix2pixhd_global", "width": 4, "downsamplings": 2, "blocks": 2}
@@ -86,42 +86,6 @@ def test_generators_keep_the_shape(spec: dict[str, int]) -> None:
         generator(torch.zeros(1, 3, smallest, smallest + 1))
     with pytest.raises(UserError, match=f"at least {smallest}"):
         generator(torch.zeros(1, 3, smallest, smallest - generator.multiple))
-
-
-def saved_bytes(generator: Backbone, x: torch.Tensor) -> tuple[int, torch.Tensor]:
-    """What the forward pass keeps for the backward pass, each storage once."""
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = generator(x)
-    return sum(kept.values()), output
-
-
-@pytest.mark.parametrize("spec", [GLOBAL, ENHANCER])
-def test_checkpointing_saves_memory_and_changes_nothing(spec: dict[str, int]) -> None:
-    plain, frugal = build(spec), build({**spec, "checkpointing": True})
-    frugal.load_state_dict(plain.state_dict())
-    x = torch.rand(1, 3, 64, 64) * 2 - 1
-    results = []
-    for generator in (plain, frugal):
-        kept, output = saved_bytes(generator, x)
-        output.square().mean().backward()
-        gradients = [p.grad for p in generator.parameters()]
-        results.append((kept, output, gradients))
-    (kept_plain, output_plain, gradients_plain), (kept_frugal, output_frugal, gradients_frugal) = (
-        results
-    )
-    assert torch.equal(output_plain, output_frugal)
-    for one, other in zip(gradients_plain, gradients_frugal, strict=True):
-        assert one is not None
-        assert other is not None
-        assert torch.equal(one, other)
-    assert kept_frugal < kept_plain / 2
 
 
 def test_stages_divide_the_parameters() -> None:

@@ -95,7 +95,7 @@ def test_a_recipe_is_completed_with_its_defaults() -> None:
     recipe = parse_recipe(IMAGE)
     assert recipe.model.generator == {
         **IMAGE["model"]["generator"],
-        **{"norm": "instance", "dropout": False, "channels": 3},
+        **{"norm": "instance", "dropout": False, "channels": 3, "checkpointing": False},
     }
     assert recipe.objective["adversarial"] == {"weight": 1.0, "loss": "lsgan"}
     assert recipe.objective["cycle"] == {"weight": 10.0}
@@ -181,6 +181,22 @@ def test_what_is_wrong_is_said_in_one_line(path: str, value: Any, says: str) -> 
         ("data.crop_size", 64, "data.crop_size: unknown key"),
         ("data.analysis", {"smaple_rate": 16000}, "data.analysis.smaple_rate: unknown key"),
         ("data.analysis", {"sample_rate": 1}, "data.analysis.sample_rate: .*8000"),
+        (
+            "data.analysis",
+            {"kind": "log_mel", "mels": 80},
+            "data.analysis.mels: unknown key; known here: .*bands",
+        ),
+        ("data.analysis", {"kind": "mfcc"}, "data.analysis: kind must be 'world' or 'log_mel'"),
+        (
+            "data.analysis",
+            {"kind": "log_mel"},
+            "model.generator.coefficients: is 24, but data.analysis.bands is 80",
+        ),
+        (
+            "data",
+            {"analysis": {"kind": "log_mel", "bands": 24}, "match_tracts": True},
+            "data: match_tracts: warps the mel-cepstra of analysis.kind 'world'",
+        ),
         ("model.generator", {"name": "resnet"}, "model.generator.name: 'resnet' is for image"),
     ],
 )

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from cyclegan_media.backbones.layers import block_outputs
+from cyclegan_media.backbones.layers import Checkpointing, block_outputs, run_group, run_groups
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 from cyclegan_media.errors import UserError
 
@@ -46,6 +46,8 @@ class CINResNetConfig(BackboneConfig):
     """Residual blocks: the authors have 3 at 64 × 64 pixels."""
     channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
+    checkpointing: Checkpointing = False
+    """Save memory in training by computing layers twice; changes no result."""
 
 
 class LatentEncoderConfig(BackboneConfig):
@@ -127,6 +129,7 @@ class CINResNetGenerator(Backbone):
         super().__init__(config)
         w1, w2, w4 = config.width, 2 * config.width, 4 * config.width
         z = self.latent = config.latent
+        self.checkpointing = config.checkpointing
         self.layers = nn.ModuleList(
             [
                 _Layer(_padded_conv(config.channels, w1, 7), w1, z),
@@ -144,9 +147,8 @@ class CINResNetGenerator(Backbone):
         if z is None:
             z = x.new_zeros(len(x), self.latent)
         _check_latent(self.name, z, (len(x), self.latent))
-        for layer in self.layers:
-            x = layer(x, z)
-        return self.head(x)
+        x = run_groups(self.layers, x, z, checkpointing=self.checkpointing)
+        return run_group(self.head, x, checkpointing=self.checkpointing)
 
 
 def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:

@@ -20,21 +20,18 @@ The release's input is a label map of any number of channels; here, as everywher
 input and output are pictures of the same number of channels.
 
 With ``checkpointing`` each layer group is computed again in the backward pass instead of being
-kept (Chen 2016, arXiv 1604.06174): the same numbers, for the memory of each group's input and of
-the largest group, instead of the sum of all. Of 1024 × 512 pixels, the global generator at full
-width keeps 0.55 GiB instead of 1.5 GiB, in single precision.
+kept. Of 1024 × 512 pixels, the global generator at full width keeps 0.55 GiB instead of 1.5 GiB, in
+single precision.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from cyclegan_media.backbones.layers import Checkpointing, run_groups
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 from cyclegan_media.backbones.resnet import ResidualBlock
 from cyclegan_media.errors import UserError
@@ -49,7 +46,7 @@ class GlobalConfig(BackboneConfig):
     """Residual blocks at the smallest size."""
     channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
-    checkpointing: bool = False
+    checkpointing: Checkpointing = False
     """Save memory in training by computing layers twice; changes no result."""
 
 
@@ -67,7 +64,7 @@ class EnhancerConfig(BackboneConfig):
     """Residual blocks of each enhancer."""
     channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
-    checkpointing: bool = False
+    checkpointing: Checkpointing = False
     """Save memory in training by computing layers twice; changes no result."""
 
 
@@ -116,15 +113,6 @@ def _global_body(channels: int, width: int, downsamplings: int, blocks: int) -> 
     )
 
 
-def _run(groups: Iterable[nn.Module], x: torch.Tensor, checkpointing: bool) -> torch.Tensor:
-    for group in groups:
-        if checkpointing and torch.is_grad_enabled():
-            x = checkpoint(group, x, use_reentrant=False)
-        else:
-            x = group(x)
-    return x
-
-
 @register("pix2pixhd_global")
 class GlobalGenerator(Backbone):
     """Maps ``(batch, channels, height, width)`` to the same shape, in −1…1 (tanh).
@@ -147,7 +135,7 @@ class GlobalGenerator(Backbone):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.check_input(x)
-        return _run([*self.body, self.head], x, self.checkpointing)
+        return run_groups([*self.body, self.head], x, checkpointing=self.checkpointing)
 
 
 @register("pix2pixhd_enhancer")
@@ -194,11 +182,11 @@ class LocalEnhancer(Backbone):
             pyramid.append(
                 F.avg_pool2d(pyramid[-1], 3, stride=2, padding=1, count_include_pad=False)
             )
-        y = _run(self.global_body, pyramid.pop(), self.checkpointing)
+        y = run_groups(self.global_body, pyramid.pop(), checkpointing=self.checkpointing)
         for down, up in zip(self.local_down, self.local_up, strict=True):
-            y = y + _run(down.children(), pyramid.pop(), self.checkpointing)
-            y = _run(up.children(), y, self.checkpointing)
-        return _run([self.head], y, self.checkpointing)
+            y = y + run_groups(down.children(), pyramid.pop(), checkpointing=self.checkpointing)
+            y = run_groups(up.children(), y, checkpointing=self.checkpointing)
+        return run_groups([self.head], y, checkpointing=self.checkpointing)
 
     def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter once, under ``global`` or ``local``: freeze ``global`` at first."""

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from cyclegan_media.backbones.layers import Norm, has_bias, norm_layer
+from cyclegan_media.backbones.layers import Checkpointing, Norm, has_bias, norm_layer, run_groups
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, register
 from cyclegan_media.errors import UserError
 
@@ -29,6 +29,8 @@ class ResNetConfig(BackboneConfig):
     """Dropout (0.5) between the two convolutions of each block."""
     channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
+    checkpointing: Checkpointing = False
+    """Save memory in training by computing layers twice; changes no result."""
 
 
 @register("resnet")
@@ -48,6 +50,7 @@ class ResNetGenerator(Backbone):
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__(config)
         norm, bias = config.norm, has_bias(config.norm)
+        self.checkpointing = config.checkpointing
         w1, w2, w4 = config.width, 2 * config.width, 4 * config.width
         self.encoder = nn.Sequential(
             nn.ReflectionPad2d(3),
@@ -78,7 +81,13 @@ class ResNetGenerator(Backbone):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.check_input(x)
-        return self.decoder(self.residual(self.encoder(x)))
+        # A group is a convolution with its normalisation and activation, or a residual block.
+        groups = [
+            *(self.encoder[:4], self.encoder[4:7], self.encoder[7:]),
+            *self.residual,
+            *(self.decoder[:3], self.decoder[3:6], self.decoder[6:]),
+        ]
+        return run_groups(groups, x, checkpointing=self.checkpointing)
 
     def encode_features(self, x: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
         """See :meth:`Backbone.encode_features`; layers are numbered as in the release.

@@ -8,6 +8,8 @@ CVPR 2017, arXiv 1611.07004, appendix 6.1.1. With width 64 the encoder is
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,8 +17,10 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from cyclegan_media.backbones.layers import Norm, has_bias, norm_layer
+from cyclegan_media.backbones.layers import Checkpointing, Norm, has_bias, norm_layer, run_group
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig, Role, register
+
+Layers = Callable[[torch.Tensor], torch.Tensor]
 
 
 class UNetConfig(BackboneConfig):
@@ -29,6 +33,8 @@ class UNetConfig(BackboneConfig):
     """Dropout (0.5) in the decoder levels of eight times the width, the innermost excepted."""
     channels: int = Field(3, ge=1, le=64)
     """Colour channels of input and output."""
+    checkpointing: Checkpointing = False
+    """Save memory in training by computing layers twice; changes no result."""
 
     @property
     def input_channels(self) -> int:
@@ -50,6 +56,7 @@ class UNetGenerator(Backbone):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
         depth = config.downsamplings
+        self.checkpointing = config.checkpointing
         self.multiple = self.minimum = 2**depth
         bias = has_bias(config.norm)
         widths = [config.width * min(2**i, 8) for i in range(depth)]
@@ -84,11 +91,16 @@ class UNetGenerator(Backbone):
         self.check_input(x)
         skips: list[torch.Tensor] = []
         for i, down in enumerate(self.down):
-            x = down(x if i == 0 else F.leaky_relu(x, 0.2))
+            group = down if i == 0 else _after(partial(F.leaky_relu, negative_slope=0.2), down)
+            x = run_group(group, x, checkpointing=self.checkpointing)
             skips.append(x)
         x = skips.pop()
         for up in reversed(self.up):
-            x = up(F.relu(x))
+            x = run_group(_after(F.relu, up), x, checkpointing=self.checkpointing)
             if skips:
                 x = torch.cat([skips.pop(), x], dim=1)
         return torch.tanh(x)
+
+
+def _after(activation: Layers, layers: Layers) -> Layers:
+    return lambda x: layers(activation(x))
