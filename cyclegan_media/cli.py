@@ -1,6 +1,7 @@
 """The command line: parse, call, show. Each subcommand is a module of ``commands``.
 
-Exit codes: 0 done; 1 the run failed; 2 the input is wrong; 130 interrupted; 143 terminated.
+Exit codes: 0 done; 1 the run failed; 2 the input is wrong; 3 some files of a batch failed; 130
+interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cyclegan_media.commands import faces, import_, info, recipes, train, translate
+from cyclegan_media.commands import batch, faces, import_, info, recipes, train, translate
 from cyclegan_media.commands.options import Formatter, Parser, common_options
 from cyclegan_media.errors import CycleganMediaError, RunError
 
@@ -59,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
-    for command in (train, translate, faces, info, recipes, import_):
+    for command in (train, translate, batch, faces, info, recipes, import_):
         command.add(subparsers, common)
     return parser
 
