@@ -84,7 +84,11 @@ TINY: dict[str, list[str]] = {
         "data.frames_per_video=3",
     ],
     "cyclegan_vc2": vc("vc2"),
-    "maskcyclegan_vc": [*vc("mask_vc"), "data.longest_gap=16"],
+    "maskcyclegan_vc": [
+        *vc("mask_vc"),
+        "data.longest_gap=16",
+        "data.analysis={kind: log_mel, bands: 8}",
+    ],
 }
 RUN = [
     *("trainer.steps=2", "trainer.decay_steps=0", "trainer.batch_size=2", "trainer.log_every=1"),

@@ -1,4 +1,4 @@
-"""Random segments of recordings, as standardised mel-cepstra."""
+"""Random segments of recordings, as standardised spectra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.speech import Features, SpeakerStatistics, active_frames, has_speech
+from cyclegan_media.speech import SpeakerStatistics, VoiceFeatures, active_frames, has_speech
 
 _LEAST_SPEECH = 0.5
 """Share of a segment's frames that must be speech, where the utterance has such a place."""
@@ -34,7 +34,7 @@ class VoiceSegments:
 
     def __init__(
         self,
-        features: Sequence[Features],
+        features: Sequence[VoiceFeatures],
         statistics: SpeakerStatistics,
         frames: int = 128,
         where: str = "voice",
@@ -48,7 +48,7 @@ class VoiceSegments:
                 continue
             active = active_frames(item)
             first, last = np.flatnonzero(active)[[0, -1]]
-            spectrum = statistics.standardise(item.mel_cepstrum[:, first : last + 1])
+            spectrum = statistics.standardise(item.spectrum[:, first : last + 1])
             total += int(active.sum())
             self._utterances.append(torch.from_numpy(_at_least(spectrum, frames)))
             self._starts.append(torch.from_numpy(_starts(active[first : last + 1], frames)))

@@ -148,8 +148,8 @@ def _check_coefficients(recipe: Recipe, network: Backbone, where: str) -> None:
         got = getattr(network.config, "coefficients", wanted)
         if got != wanted:
             raise UserError(
-                f"{where}.coefficients: is {got}, but data.analysis.coefficients is {wanted};"
-                " make them equal"
+                f"{where}.coefficients: is {got}, but data.analysis.{recipe.data.analysis.size_key}"
+                f" is {wanted}; make them equal"
             )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from cyclegan_media.recipe.schema import ImageRecipe, VoiceRecipe
+from cyclegan_media.speech.kinds import ANALYSIS_KINDS
 
 _BRANCHES: dict[str, Any] = {"image": ImageRecipe, "voice": VoiceRecipe}
+"""pydantic names the branch of a union in a path, as these and the kinds of analysis."""
 
 
 def first_problem(
@@ -24,9 +26,10 @@ def first_problem(
     problem = error.errors()[0]
     path = [(names or {}).get(str(part), str(part)) for part in problem["loc"]]
     branch = None
-    if not where and path and path[0] in _BRANCHES:  # pydantic names the union's branch first
+    if not where and path and path[0] in _BRANCHES:
         branch = _BRANCHES[path.pop(0)]
-    key = ".".join(filter(None, [where, *path]))
+    named = [part for part in path if part not in ANALYSIS_KINDS]
+    key = ".".join(filter(None, [where, *named]))
     match problem["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key{_known_keys(branch, path[:-1])}"
@@ -46,6 +49,6 @@ def _known_keys(section: Any, path: list[str]) -> str:
     """The keys of the section at ``path`` of a recipe, if that is one."""
     for part in path:
         field = getattr(section, "model_fields", {}).get(part)
-        section = None if field is None else field.annotation
+        section = ANALYSIS_KINDS.get(part) if field is None else field.annotation
     known = getattr(section, "model_fields", None)
     return f"; known here: {', '.join(known)}" if known else ""

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from cyclegan_media.speech.analysis import AnalysisConfig
+from cyclegan_media.speech.kinds import AnySettings
 
 
 class _Section(BaseModel):
@@ -104,11 +105,12 @@ class ImageData(_Section):
 
 
 class VoiceData(_Section):
-    """Random segments of recordings, as standardised mel-cepstra."""
+    """Random segments of recordings, as standardised mel-cepstra or log-mel bands."""
 
     frames: PositiveInt = 128
-    """Length of a training segment, in frames of ``analysis.frame_period`` ms."""
-    analysis: AnalysisConfig = AnalysisConfig()
+    """Length of a training segment, in frames of the analysis."""
+    analysis: AnySettings = AnalysisConfig()
+    """``kind: world`` (without a ``kind``, too) or ``kind: log_mel``, and the settings of it."""
     whitening: Annotated[float, Field(ge=0, le=1)] = 1.0
     """1: each coefficient is standardised to deviation 1, as published. 0: the coefficients keep
     the proportions in which they vary, so that distances are those of mel-cepstral distortion."""
@@ -127,10 +129,15 @@ class VoiceData(_Section):
         return frozenset({"mask"} if self.longest_gap else ())
 
     @model_validator(mode="after")
-    def _gap_fits(self) -> VoiceData:
+    def _fits(self) -> VoiceData:
         if self.longest_gap > self.frames:
             raise ValueError(
                 f"longest_gap ({self.longest_gap}) must be at most frames ({self.frames})"
+            )
+        if self.match_tracts and self.analysis.kind != "world":
+            raise ValueError(
+                "match_tracts: warps the mel-cepstra of analysis.kind 'world'; leave it out with"
+                f" {self.analysis.kind!r}"
             )
         return self
 

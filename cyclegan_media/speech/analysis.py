@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cyclegan_media.errors import UserError
+from cyclegan_media.speech.interface import Floats, checked_signal
 from cyclegan_media.speech.mel_cepstrum import (
     default_alpha,
     envelope_to_mel_cepstrum,
     mel_cepstrum_to_envelope,
 )
-
-Floats = NDArray[np.floating[Any]]
 
 _BLOCK_SECONDS = 20.0
 _CONTEXT_SECONDS = 0.5
@@ -35,10 +34,11 @@ aperiodicity's, to which D4C adds a little noise that depends on all frames befo
 
 
 class AnalysisConfig(BaseModel):
-    """How waveforms are analysed and synthesised. Unknown keys are refused."""
+    """How waveforms are analysed and synthesised by WORLD. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kind: Literal["world"] = "world"
     sample_rate: Annotated[int, Field(ge=8000, le=96000)] = 16000
     """Hz; recordings are resampled to it."""
     frame_period: Annotated[float, Field(ge=1, le=20)] = 5.0
@@ -53,6 +53,8 @@ class AnalysisConfig(BaseModel):
     """Hz, the lowest F0 looked for."""
     f0_ceil: Annotated[float, Field(ge=100, le=1600)] = 800.0
     """Hz, the highest."""
+
+    size_key: ClassVar[str] = "coefficients"
 
     @model_validator(mode="after")
     def _range_holds_an_octave(self) -> AnalysisConfig:
@@ -71,6 +73,22 @@ class AnalysisConfig(BaseModel):
     def fft_size(self) -> int:
         """CheapTrick's: the power of two above three periods of the lowest F0."""
         return int(2 ** (1 + int(np.log2(3 * self.sample_rate / self.f0_floor + 1))))
+
+    @property
+    def frame_samples(self) -> float:
+        """Samples from one frame to the next."""
+        return self.sample_rate * self.frame_period / 1000
+
+    @property
+    def cache_key(self) -> str:
+        """All that the features depend on."""
+        # The constant in effect, not null, since the rule that null stands for may change.
+        settings = self.model_copy(update={"alpha": self.warping})
+        return settings.model_dump_json(exclude={"kind"})
+
+    def analyse(self, samples: Floats) -> Features:
+        """See :func:`analyse`."""
+        return analyse(samples, self)
 
     def frames(self, samples: int) -> int:
         """The number of frames of a recording of ``samples`` samples (at least 1)."""
@@ -97,8 +115,15 @@ class Features:
         return len(self.f0)
 
     @property
+    def spectrum(self) -> NDArray[np.float32]:
+        return self.mel_cepstrum
+
+    @property
     def voiced(self) -> NDArray[np.bool_]:
         return self.f0 > 0
+
+    def with_spectrum(self, spectrum: NDArray[np.float32]) -> Features:
+        return replace(self, mel_cepstrum=spectrum)
 
     def level(self) -> NDArray[np.float32]:
         """``(frames,)``: the level of each frame in dB, ``20 log₁₀`` of c₀'s amplitude."""
@@ -118,7 +143,7 @@ def analyse(
         UserError: not one channel, no samples, or values that are not finite.
     """
     config = config or AnalysisConfig()
-    signal = _checked(samples)
+    signal = checked_signal(samples)
     parts = [_block(part, config, aperiodicity, *keep) for part, keep in _blocks(signal, config)]
     f0, cepstra, aperiodicities = zip(*parts, strict=True)
     cepstrum = np.concatenate(cepstra, axis=1).astype(np.float32)
@@ -146,7 +171,7 @@ def find_aperiodicity(
         UserError: not one channel, no samples, or values that are not finite.
     """
     config = config or AnalysisConfig()
-    signal = _checked(samples)
+    signal = checked_signal(samples)
     signal = np.pad(signal, (0, max(0, 2 * config.fft_size - len(signal))))
     f0 = np.ascontiguousarray(f0, dtype=np.float64)
     times = np.arange(len(f0)) * (config.frame_period / 1000)
@@ -186,23 +211,12 @@ def world() -> ModuleType:
     return pyworld
 
 
-def _checked(samples: Floats) -> NDArray[np.float64]:
-    signal = np.ascontiguousarray(samples, dtype=np.float64)
-    if signal.ndim != 1:
-        raise UserError(f"samples: need one channel, shape (n,), not {signal.shape}; mix to mono")
-    if not len(signal):
-        raise UserError("samples: the recording holds no samples")
-    if not np.isfinite(signal).all():
-        raise UserError("samples: the recording holds values that are not finite")
-    return signal
-
-
 def _blocks(
     signal: NDArray[np.float64], config: AnalysisConfig
 ) -> Iterator[tuple[NDArray[np.float64], tuple[int, int]]]:
     """Parts of ``signal`` with context, and which of their frames count (first, number)."""
     total = config.frames(len(signal))
-    period = config.sample_rate * config.frame_period / 1000  # samples per frame
+    period = config.frame_samples
     # 1000 frames are a whole number of samples if the period has at most three decimals.
     unit = next((k for k in (1, 10, 100, 1000) if (k * period).is_integer()), total)
     length = max(unit, int(_BLOCK_SECONDS * 1000 / config.frame_period) // unit * unit)

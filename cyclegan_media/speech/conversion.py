@@ -1,20 +1,23 @@
 """Features of one speaker → features of another, by a generator of spectra.
 
-As in CycleGAN-VC (Kaneko & Kameoka 2017, arXiv 1711.11293, section 4.1): the generator maps the
-standardised mel-cepstrum, log F0 is matched in mean and deviation, aperiodicity and energy stay.
+Of WORLD's features as in CycleGAN-VC (Kaneko & Kameoka 2017, arXiv 1711.11293, section 4.1): the
+generator maps the standardised mel-cepstrum, log F0 is matched in mean and deviation, aperiodicity
+and energy stay. Of log-mel spectra as in MaskCycleGAN-VC (Kaneko 2021, arXiv 2102.12841): the
+generator maps the standardised bands, and the pitch with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.speech.analysis import Features
 from cyclegan_media.speech.f0 import transform_f0
+from cyclegan_media.speech.interface import AnyFeatures
 from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
 
 if TYPE_CHECKING:
@@ -31,15 +34,16 @@ _PAUSE = 64
 
 
 def convert_features(
-    features: Features,
+    features: AnyFeatures,
     generator: nn.Module,
     source: SpeakerStatistics,
     target: SpeakerStatistics,
-) -> Features:
+) -> AnyFeatures:
     """Convert the features of a recording of any length.
 
-    Only stretches of speech go through the generator, since it was trained on them; in long
-    pauses the mean and deviation of each coefficient are matched. Stretches fade into pauses.
+    Only stretches of speech go through the generator, since it was trained on them. In long
+    pauses the mean and deviation of each mel-cepstral coefficient are matched, while log-mel bands
+    stay as they are, since they hold the level. Stretches fade into pauses.
 
     Args:
         generator: maps ``(1, coefficients, frames)`` to the same shape; its ``multiple`` and
@@ -49,17 +53,18 @@ def convert_features(
     Returns:
         Features of the same number of frames, with the aperiodicity of ``features``.
     """
-    standardised = source.standardise(features.mel_cepstrum)
-    converted = standardised.copy()
+    standardised = source.standardise(features.spectrum)
+    if isinstance(features, Features):
+        moved = replace(features, f0=transform_f0(features.f0, source, target))
+        features = cast(AnyFeatures, moved)
+        converted = standardised.copy()
+    else:
+        converted = target.standardise(features.spectrum)
     for start, stop in speech_stretches(active_frames(features)):
         part = apply_to_frames(generator, standardised[:, start:stop])
         share = _fades(stop - start, start > 0, stop < features.frames)
         converted[:, start:stop] += share * (part - converted[:, start:stop])
-    return replace(
-        features,
-        f0=transform_f0(features.f0, source, target),
-        mel_cepstrum=target.destandardise(converted),
-    )
+    return features.with_spectrum(target.destandardise(converted))
 
 
 def speech_stretches(active: NDArray[np.bool_]) -> list[tuple[int, int]]:

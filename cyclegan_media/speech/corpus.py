@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from threadpoolctl import threadpool_limits
 from cyclegan_media.errors import CycleganMediaError, RunError, UserError, from_os_error
 from cyclegan_media.files import atomic_file, cache_folder
 from cyclegan_media.speech.analysis import AnalysisConfig, Features, analyse
+from cyclegan_media.speech.interface import AnyFeatures
+from cyclegan_media.speech.kinds import VoiceAnalysis
+from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
 
 FORMAT_VERSION = 1
 """Of cache entries: raised whenever the same settings would give other values."""
@@ -35,6 +38,7 @@ Progress = Callable[[int, int], None]
 """Told how many recordings are done, and of how many."""
 
 
+@overload
 def analyse_corpus(
     paths: Sequence[str | os.PathLike[str]],
     config: AnalysisConfig | None = None,
@@ -44,13 +48,38 @@ def analyse_corpus(
     cache: Path | bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[Features]:
+) -> list[Features]: ...
+
+
+@overload
+def analyse_corpus(
+    paths: Sequence[str | os.PathLike[str]],
+    config: LogMelConfig,
+    *,
+    read: Read,
+    cache: Path | bool | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[LogMel]: ...
+
+
+def analyse_corpus(
+    paths: Sequence[str | os.PathLike[str]],
+    config: VoiceAnalysis | None = None,
+    *,
+    read: Read,
+    aperiodicity: bool = False,
+    cache: Path | bool | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Features] | list[LogMel]:
     """Analyse recordings; equal content and settings are analysed only once, ever.
 
     Args:
         paths: files that ``read`` can read.
         read: how; see :data:`Read`.
-        aperiodicity: find it too (needed for synthesis; large).
+        config: WORLD's by default.
+        aperiodicity: find WORLD's too (needed for synthesis; large).
         cache: a folder; ``None`` or ``True`` for :func:`cache_folder`, ``False`` for no cache.
         workers: processes; ``None`` for all cores. With one, no process is started.
         progress: called in this process after each recording.
@@ -64,13 +93,14 @@ def analyse_corpus(
     """
     config = config or AnalysisConfig()
     folder = cache_folder() if cache is None or cache is True else cache
-    results: dict[int, Features] = {}
+    results: dict[int, Any] = {}
     jobs: dict[int, _Job] = {}
     for index, path in enumerate(map(Path, paths)):
         entry = None
         if folder:
             entry = folder / "speech" / f"{_key(path, config, aperiodicity)}.npz"
-        cached = _load(entry)
+        kind: type[Any] = LogMel if isinstance(config, LogMelConfig) else Features
+        cached = _load(entry, kind)
         if cached is None:
             jobs[index] = _Job(path, config, read, aperiodicity, entry)
             continue
@@ -87,15 +117,18 @@ def analyse_corpus(
 
 class _Job(NamedTuple):
     path: Path
-    config: AnalysisConfig
+    config: VoiceAnalysis
     read: Read
     aperiodicity: bool
     entry: Path | None
 
-    def run(self) -> Features:
+    def run(self) -> Features | LogMel:
         samples = self.read(self.path, self.config.sample_rate)
         try:
-            features = analyse(samples, self.config, aperiodicity=self.aperiodicity)
+            if isinstance(self.config, LogMelConfig):
+                features: Features | LogMel = self.config.analyse(samples)
+            else:
+                features = analyse(samples, self.config, aperiodicity=self.aperiodicity)
         except CycleganMediaError as error:
             raise type(error)(f"{self.path}: {error}") from error
         if self.entry is not None:
@@ -109,7 +142,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _in_turn(jobs: dict[int, _Job]) -> Iterator[tuple[int, Features]]:
+def _in_turn(jobs: dict[int, _Job]) -> Iterator[tuple[int, Features | LogMel]]:
     for index, job in jobs.items():
         yield index, job.run()
 
@@ -120,7 +153,7 @@ def _use_one_core() -> None:
     threadpool_limits(1)
 
 
-def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Features]]:
+def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Features | LogMel]]:
     # Started afresh rather than forked: a fork of a process with threads may deadlock.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_core)
@@ -139,7 +172,7 @@ def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Fe
         pool.shutdown(cancel_futures=True)
 
 
-def _key(path: Path, config: AnalysisConfig, aperiodicity: bool) -> str:
+def _key(path: Path, config: VoiceAnalysis, aperiodicity: bool) -> str:
     digest = hashlib.blake2b(digest_size=20)
     try:
         with open(path, "rb") as file:
@@ -149,13 +182,11 @@ def _key(path: Path, config: AnalysisConfig, aperiodicity: bool) -> str:
         raise UserError(f"{path}: there is no such file") from error
     except OSError as error:
         raise from_os_error(error, path, "reading it") from error
-    # The constant in effect, not null, since the rule that null stands for may change.
-    settings = config.model_copy(update={"alpha": config.warping}).model_dump_json()
-    digest.update(f"\0{FORMAT_VERSION}\0{settings}\0{aperiodicity}".encode())
+    digest.update(f"\0{FORMAT_VERSION}\0{config.cache_key}\0{aperiodicity}".encode())
     return digest.hexdigest()
 
 
-def _store(entry: Path, features: Features) -> None:
+def _store(entry: Path, features: Features | LogMel) -> None:
     arrays = {name: value for name, value in vars(features).items() if value is not None}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -166,24 +197,24 @@ def _store(entry: Path, features: Features) -> None:
         return  # a cache that cannot be written only costs time
 
 
-def _load(entry: Path | None) -> Features | None:
+def _load(entry: Path | None, kind: type[AnyFeatures]) -> AnyFeatures | None:
     """The entry, or ``None`` where it is absent or damaged."""
     if entry is None:
         return None
     try:
         with np.load(entry, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return _sound(Features(**{**arrays, "samples": int(arrays["samples"])}))
+        return _sound(kind(**{**arrays, "samples": int(arrays["samples"])}))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def _sound(features: Features) -> Features:
+def _sound(features: AnyFeatures) -> AnyFeatures:
     for name, value in vars(features).items():
         if isinstance(value, np.ndarray) and (
-            value.dtype != np.float32 or not np.isfinite(value).all()
+            value.dtype not in (np.float32, np.bool_) or not np.isfinite(value).all()
         ):
             raise ValueError(name)
-    if not features.mel_cepstrum.shape[1:] == features.f0.shape == features.energy.shape:
+    if not features.spectrum.shape[1:] == features.voiced.shape == features.level().shape:
         raise ValueError("frames")
     return features

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.speech.analysis import AnalysisConfig, Features
+from cyclegan_media.speech.interface import VoiceFeatures
+from cyclegan_media.speech.kinds import AnalysisConfig, VoiceAnalysis
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Analysis = TypeVar("Analysis", bound=VoiceAnalysis)
 
 ACTIVE_RANGE_DB = 30.0
 """Frames so far below a recording's loudest one are pauses."""
@@ -30,11 +33,13 @@ class SpeakerStatistics:
     """Means and standard deviations over one speaker's recordings."""
 
     mean: NDArray[np.float32]
-    """``(coefficients,)`` of the mel-cepstrum c₁ …, over all frames that are no pause."""
+    """``(coefficients,)`` of the spectrum (mel-cepstrum c₁ …, or log-mel bands), over all frames
+    that are no pause."""
     std: NDArray[np.float32]
     """``(coefficients,)``, above 0."""
     log_f0_mean: float
-    """Of the natural logarithm of F0 in Hz, over voiced frames of speech; 0 if there was none."""
+    """Of the natural logarithm of F0 in Hz, over voiced frames of speech; 0 if there was none, or
+    the analysis finds no F0."""
     log_f0_std: float
     weight: NDArray[np.float32] | float = 1.0
     """``(coefficients,)``: the deviation that each coefficient has once standardised, the same for
@@ -49,7 +54,7 @@ class SpeakerStatistics:
         return self.log_f0_mean != 0.0
 
     @classmethod
-    def from_features(cls, features: Sequence[Features]) -> SpeakerStatistics:
+    def from_features(cls, features: Sequence[VoiceFeatures]) -> SpeakerStatistics:
         """Statistics over all recordings of a speaker.
 
         Pauses are left out: how long a speaker is silent says nothing about the voice. So are
@@ -61,12 +66,14 @@ class SpeakerStatistics:
         if not features:
             raise UserError("speaker statistics: need at least one recording")
         spoken = [item for item in features if has_speech(item)]
-        kept = [item.mel_cepstrum[:, active_frames(item)] for item in spoken]
-        pitches = [item.f0[active_frames(item) & item.voiced] for item in spoken]
+        kept = [item.spectrum[:, active_frames(item)] for item in spoken]
+        pitches = [
+            item.f0[active_frames(item) & item.voiced] for item in spoken if item.f0 is not None
+        ]
         if not spoken:
-            kept, pitches = [item.mel_cepstrum for item in features], [np.empty(0, np.float32)]
+            kept = [item.spectrum for item in features]
         spectra = np.concatenate(kept, axis=1).astype(np.float64)
-        log_f0 = np.log(np.concatenate(pitches).astype(np.float64))
+        log_f0 = np.log(np.concatenate([np.empty(0), *pitches]))
         return cls(
             mean=spectra.mean(axis=1).astype(np.float32),
             std=np.maximum(spectra.std(axis=1), _LEAST_STD).astype(np.float32),
@@ -74,17 +81,19 @@ class SpeakerStatistics:
             log_f0_std=float(log_f0.std()) if len(log_f0) else 0.0,
         )
 
-    def standardise(self, mel_cepstrum: NDArray[np.float32]) -> NDArray[np.float32]:
+    def standardise(self, spectrum: NDArray[np.float32]) -> NDArray[np.float32]:
         """``(coefficients, frames)`` to mean 0 and deviation ``weight`` per coefficient."""
-        return (mel_cepstrum - self.mean[:, None]) / self._scale
+        return (spectrum - self.mean[:, None]) / self._scale
 
     def destandardise(self, standardised: NDArray[np.float32]) -> NDArray[np.float32]:
         """The inverse of :meth:`standardise`."""
         return standardised * self._scale + self.mean[:, None]
 
-    def analysis(self, config: AnalysisConfig) -> AnalysisConfig:
+    def analysis(self, config: Analysis) -> Analysis:
         """``config`` with this speaker's all-pass constant, where there is one."""
-        return config if self.alpha is None else config.model_copy(update={"alpha": self.alpha})
+        if self.alpha is None or not isinstance(config, AnalysisConfig):
+            return config
+        return config.model_copy(update={"alpha": self.alpha})
 
     @property
     def _scale(self) -> NDArray[np.float32]:
@@ -137,13 +146,13 @@ class SpeakerStatistics:
         return cls(got["mean"], got["std"], mean, deviation, weight, alpha)
 
 
-def active_frames(features: Features, range_db: float = ACTIVE_RANGE_DB) -> NDArray[np.bool_]:
+def active_frames(features: VoiceFeatures, range_db: float = ACTIVE_RANGE_DB) -> NDArray[np.bool_]:
     """``(frames,)``: which are within ``range_db`` of the recording's loudest, and not silent."""
     level = features.level()
     return np.asarray(level >= max(level.max() - range_db, SILENCE_DB))
 
 
-def has_speech(features: Features) -> bool:
+def has_speech(features: VoiceFeatures) -> bool:
     """Whether at least a tenth of what is no pause is voiced; of speech more than half is."""
     active = active_frames(features)
     return bool((active & features.voiced).sum() >= max(1, _LEAST_VOICED * active.sum()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,15 @@ from numpy.typing import NDArray
 from cyclegan_media.speech.analysis import (
     AnalysisConfig,
     Features,
-    analyse,
     find_aperiodicity,
     synthesise,
 )
 from cyclegan_media.speech.conversion import convert_features
+from cyclegan_media.speech.griffin_lim import GriffinLim
+from cyclegan_media.speech.kinds import VoiceAnalysis
+from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
 from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
+from cyclegan_media.speech.vocoder import Vocoder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,64 +43,100 @@ def convert_signal(
     generator: nn.Module,
     source: SpeakerStatistics,
     target: SpeakerStatistics,
-    config: AnalysisConfig,
+    config: VoiceAnalysis,
+    vocoder: Vocoder | None = None,
 ) -> Samples:
     """Convert a recording ``(n,)`` at ``config.sample_rate``; gives as many samples.
 
     Speech comes out at the level (root mean square) it came in with, and may exceed ±1: see
     :func:`limit`. Without anything louder than the noise of 16 bits, the output is zero.
 
+    Args:
+        vocoder: for log-mel spectra, of the convention of ``config``; by default Griffin-Lim.
+
     Raises:
         UserError: not one channel, no samples, or values that are not finite.
     """
-    features = analyse(signal, source.analysis(config))
+    features = source.analysis(config).analyse(signal)
     active = active_frames(features)
     if not active.any():
         return np.zeros(len(signal), dtype=np.float32)
     converted = convert_features(features, generator, source, target)
-    samples = synthesise_converted(converted, features, signal, target.analysis(config))
-    place = np.arange(len(signal)) * 1000 / config.sample_rate / config.frame_period
+    samples = synthesise_converted(converted, features, signal, target.analysis(config), vocoder)
+    place = np.arange(len(signal)) / config.frame_samples
     speech = active[np.minimum(np.rint(place).astype(int), len(active) - 1)]
     before, after = _level(signal[speech]), _level(samples[speech])
     return samples * np.float32(before / after) if after > 0 else samples
 
 
 def synthesise_converted(
-    converted: Features, original: Features, signal: Samples, config: AnalysisConfig
+    converted: Features | LogMel,
+    original: Features | LogMel,
+    signal: Samples,
+    config: VoiceAnalysis,
+    vocoder: Vocoder | None = None,
 ) -> Samples:
-    """The waveform of converted features, with the aperiodicity of the original recording.
+    """The waveform of converted features, WORLD's with the aperiodicity of the original recording.
 
-    Only one part of a long recording has its envelopes in memory at a time.
+    Only one part of a long recording has its envelopes, or its spectra, in memory at a time.
 
     Args:
         original, signal: the recording that the features were converted from.
         config: the target's, where the two speakers have all-pass constants of their own.
+        vocoder: for log-mel spectra; by default Griffin-Lim.
     """
-    period = config.sample_rate * config.frame_period / 1000  # samples from frame to frame
-    context = round(_CONTEXT_SECONDS * 1000 / config.frame_period)
+    render: Render
+    if isinstance(converted, LogMel) and isinstance(config, LogMelConfig):
+        render = partial(_vocode, converted, vocoder or GriffinLim(config))
+    else:
+        render = partial(_world, converted, original, signal, config)  # type: ignore[arg-type]
+    period = config.frame_samples
+    context = round(_CONTEXT_SECONDS * config.sample_rate / period)
     out = np.zeros(len(signal), dtype=np.float32)
     for start, stop in pairwise(_cuts(original.level(), config)):
         first, last = max(0, start - context), min(original.frames, stop + context)
         left = round(first * period)
         right = len(signal) if last == original.frames else round(last * period)
-        part = synthesise(
-            Features(
-                f0=converted.f0[first:last],
-                mel_cepstrum=converted.mel_cepstrum[:, first:last],
-                energy=converted.energy[first:last],
-                samples=right - left,
-                aperiodicity=find_aperiodicity(signal[left:right], original.f0[first:last], config),
-            ),
-            config,
-        )
+        part = render(slice(first, last), slice(left, right))
         clock = np.arange(left, right) / config.sample_rate
-        seconds = config.frame_period / 1000
+        seconds = period / config.sample_rate
         if start > 0:
             part *= _ramp(clock - start * seconds)
         if stop < original.frames:
             part *= _ramp(stop * seconds - clock)
         out[left:right] += part
     return out
+
+
+Render = Callable[[slice, slice], Samples]
+"""Makes the samples of some frames; given which frames, and which samples are theirs."""
+
+
+def _world(
+    converted: Features,
+    original: Features,
+    signal: Samples,
+    config: AnalysisConfig,
+    frames: slice,
+    samples: slice,
+) -> Samples:
+    return synthesise(
+        Features(
+            f0=converted.f0[frames],
+            mel_cepstrum=converted.mel_cepstrum[:, frames],
+            energy=converted.energy[frames],
+            samples=samples.stop - samples.start,
+            aperiodicity=find_aperiodicity(signal[samples], original.f0[frames], config),
+        ),
+        config,
+    )
+
+
+def _vocode(converted: LogMel, vocoder: Vocoder, frames: slice, samples: slice) -> Samples:
+    made = np.array(vocoder(np.ascontiguousarray(converted.log_mel[:, frames])))
+    wanted = samples.stop - samples.start
+    # A centred last frame ends where it is centred.
+    return np.pad(made, (0, max(0, wanted - len(made))))[:wanted]
 
 
 def limit(samples: Samples, sample_rate: int) -> Samples:
@@ -116,9 +157,9 @@ def limit(samples: Samples, sample_rate: int) -> Samples:
     return np.clip(samples * gain, -CEILING, CEILING).astype(np.float32)
 
 
-def _cuts(level: NDArray[np.float32], config: AnalysisConfig) -> list[int]:
+def _cuts(level: NDArray[np.float32], config: VoiceAnalysis) -> list[int]:
     """Where parts begin and end, in frames."""
-    length = round(_PART_SECONDS * 1000 / config.frame_period)
+    length = round(_PART_SECONDS * config.sample_rate / config.frame_samples)
     cuts = [0]
     while len(level) - cuts[-1] > length:
         search = cuts[-1] + length * 2 // 3

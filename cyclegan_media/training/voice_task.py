@@ -18,15 +18,16 @@ from cyclegan_media.datasets.voices import VoiceSegments
 from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import VoiceData
 from cyclegan_media.speech import (
-    Features,
+    AnalysisConfig,
     SpeakerStatistics,
+    VoiceFeatures,
     active_frames,
-    analyse,
     analyse_corpus,
     convert_features,
     limit,
     synthesise_converted,
 )
+from cyclegan_media.speech.interface import AnyFeatures
 from cyclegan_media.speech.matching import (
     TRACT_COEFFICIENTS,
     gaussian_distance,
@@ -39,8 +40,8 @@ from cyclegan_media.training.tasks import Generators, Preview
 VALIDATION_RECORDINGS = 8
 """Per speaker, at most."""
 PREVIEW_SECONDS = 6.0
-_LAG = 4
-"""Frames between the two that validation looks at together: 20 ms, where sounds change."""
+_LAG_SECONDS = 0.02
+"""Between the two frames that validation looks at together; within it sounds change."""
 _MOST_PAIRS = 50_000
 
 Side = Literal["a", "b"]
@@ -60,6 +61,8 @@ class VoiceTask:
 
     def __init__(self, data: VoiceData, files: Files, say: Callable[[str], None]) -> None:
         self._config = data.analysis
+        frames = _LAG_SECONDS * data.analysis.sample_rate / data.analysis.frame_samples
+        self._lag = max(1, round(frames))
         train: dict[Side, list[Path]] = {"a": files.train_a, "b": files.train_b}
         held_out: dict[Side, list[Path]] = {
             "a": _some(files.held_out_a or files.train_a),
@@ -71,12 +74,9 @@ class VoiceTask:
         features = {side: [found[path] for path in train[side]] for side in train}
         others = {side: [found[path] for path in held_out[side]] for side in held_out}
         alphas: dict[Side, float] = {}
-        if data.match_tracts:
-            alphas["a"], alphas["b"] = match_tracts(features["a"], features["b"], self._config)
+        if data.match_tracts and isinstance(self._config, AnalysisConfig):
+            alphas = _match_tracts(features, others, self._config)
             say(f"all-pass constants {alphas['a']:.3f} and {alphas['b']:.3f} match the tracts")
-            for sets in (features, others):
-                for side, items in sets.items():
-                    sets[side] = [retract(item, alphas[side], self._config) for item in items]
         speakers = weigh(
             SpeakerStatistics.from_features(features["a"]),
             SpeakerStatistics.from_features(features["b"]),
@@ -107,7 +107,7 @@ class VoiceTask:
         }
         self._preview = {side: some[0] for side, some in held_out.items()}
 
-    def _analyse(self, paths: Sequence[Path], wide: bool) -> dict[Path, Features]:
+    def _analyse(self, paths: Sequence[Path], wide: bool) -> dict[Path, Any]:
         config = self._config
         if wide:
             coefficients = max(config.coefficients, TRACT_COEFFICIENTS)
@@ -117,7 +117,7 @@ class VoiceTask:
     def validate(self, generators: Generators) -> dict[str, float]:
         """How far converted held-out speech is from the other speaker's, and from its cycle.
 
-        ``distance`` is the Fréchet distance between pairs of frames 20 ms apart, of converted
+        ``distance`` is the Fréchet distance between pairs of frames about 20 ms apart, of converted
         held-out speech and of the target's training recordings, all standardised: it sees means,
         (global) variances, their correlations and how fast they change. It needs no sentence in
         both voices, but cannot tell whether the right sounds are said. ``cycle`` can, somewhat:
@@ -148,7 +148,7 @@ class VoiceTask:
             signal = read_samples(self._preview[source], rate)[: int(PREVIEW_SECONDS * rate)]
             speakers = self._speakers[source], self._speakers[target]
             here, other = (speaker.analysis(self._config) for speaker in speakers)
-            real = analyse(signal, here)
+            real = here.analyse(signal)
             fake = self._convert(generators[there], real, source, target)
             made = [("converted", fake, other)]
             if back in generators:
@@ -175,34 +175,43 @@ class VoiceTask:
         }
 
     def _convert(
-        self, generator: nn.Module, features: Features, source: Side, target: Side
-    ) -> Features:
+        self, generator: nn.Module, features: AnyFeatures, source: Side, target: Side
+    ) -> AnyFeatures:
         return convert_features(features, generator, self._speakers[source], self._speakers[target])
 
-    def _pairs(self, features: Sequence[Features], side: Side) -> NDArray[np.float32]:
+    def _pairs(self, features: Sequence[VoiceFeatures], side: Side) -> NDArray[np.float32]:
         """``(2 · coefficients, n)``: standardised frames of speech above those 20 ms later."""
-        pairs = []
+        pairs, lag = [], self._lag
         for item in features:
-            spectrum = self._speakers[side].standardise(item.mel_cepstrum)
+            spectrum = self._speakers[side].standardise(item.spectrum)
             active = active_frames(item)
-            both = active[:-_LAG] & active[_LAG:]
-            pairs.append(
-                np.concatenate([spectrum[:, :-_LAG][:, both], spectrum[:, _LAG:][:, both]])
-            )
+            both = active[:-lag] & active[lag:]
+            pairs.append(np.concatenate([spectrum[:, :-lag][:, both], spectrum[:, lag:][:, both]]))
         joined = np.concatenate(pairs, axis=1)
         return joined[:, :: max(1, joined.shape[1] // _MOST_PAIRS)]
 
     def _cycle_error(
-        self, real: Sequence[Features], again: Sequence[Features], side: Side
+        self, real: Sequence[VoiceFeatures], again: Sequence[VoiceFeatures], side: Side
     ) -> float:
         standardise = self._speakers[side].standardise
         errors = [
-            np.abs(standardise(after.mel_cepstrum) - standardise(before.mel_cepstrum))[
+            np.abs(standardise(after.spectrum) - standardise(before.spectrum))[
                 :, active_frames(before)
             ]
             for before, after in zip(real, again, strict=True)
         ]
         return float(np.concatenate(errors, axis=1).mean())
+
+
+def _match_tracts(
+    train: dict[Side, list[Any]], others: dict[Side, list[Any]], config: AnalysisConfig
+) -> dict[Side, float]:
+    """Give each side its all-pass constant; the features become those of an analysis with it."""
+    alphas = dict(zip(train, match_tracts(train["a"], train["b"], config), strict=True))
+    for sets in (train, others):
+        for side, items in sets.items():
+            sets[side] = [retract(item, alphas[side], config) for item in items]
+    return alphas
 
 
 def _some(paths: Sequence[Path]) -> list[Path]:

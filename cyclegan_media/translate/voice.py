@@ -1,7 +1,8 @@
 """A recording in one voice → the same recording in another, with a trained voice model.
 
-WORLD analysis, the model's generator on the standardised mel-cepstra, log-Gaussian F0
-transformation, WORLD synthesis (Kaneko & Kameoka 2017, arXiv 1711.11293, section 4.1).
+Either WORLD analysis, the model's generator on the standardised mel-cepstra, log-Gaussian F0
+transformation, WORLD synthesis (Kaneko & Kameoka 2017, arXiv 1711.11293, section 4.1); or log-mel
+analysis, the generator on the standardised bands, and a vocoder (Kaneko 2021, arXiv 2102.12841).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.errors import UserError
@@ -23,7 +23,16 @@ from cyclegan_media.media.audio import read_audio, read_tags, resample
 from cyclegan_media.media.audio_writer import check_audio_output, write_audio
 from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.pretrained import Direction, PretrainedModel
-from cyclegan_media.speech import AnalysisConfig, SpeakerStatistics, convert_signal, limit
+from cyclegan_media.speech import (
+    SpeakerStatistics,
+    Vocoder,
+    VoiceAnalysis,
+    check_vocoder,
+    convert_signal,
+    limit,
+    parse_analysis,
+)
+from cyclegan_media.speech.log_mel import LogMelConfig
 
 
 def convert_voice(
@@ -32,6 +41,7 @@ def convert_voice(
     sample_rate: int,
     direction: Direction = "a2b",
     device: torch.device | str | None = None,
+    vocoder: Vocoder | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Convert a recording of any length and sample rate.
 
@@ -44,15 +54,18 @@ def convert_voice(
         samples: ``(n,)`` or ``(channels, n)``, nominally −1…1.
         sample_rate: of ``samples``, in Hz; they are resampled to the model's and back.
         device: where the generator is moved to; ``None`` leaves it where it is.
+        vocoder: what makes the waveform, for a model on log-mel spectra; ``None`` for Griffin-Lim.
 
     Returns:
         ``(n,)`` and its sample rate.
 
     Raises:
         UserError: ``model`` converts no voices, or not in this direction, or lacks statistics;
-            or ``samples`` are of another shape, none, or not finite.
+            or ``samples`` are of another shape, none, or not finite; or ``vocoder`` does not fit.
     """
     generator, source, target, config = _parts(model, direction)
+    if vocoder is not None:
+        check_fit(model, vocoder)
     signal = np.asarray(samples, dtype=np.float32)
     if signal.ndim not in (1, 2) or signal.size == 0:
         raise UserError(f"samples: need shape (n,) or (channels, n), not {np.shape(samples)}")
@@ -60,7 +73,7 @@ def convert_voice(
         generator.to(device)
     signal = np.atleast_2d(signal).mean(axis=0, keepdims=True)
     at_model_rate = resample(signal, sample_rate, config.sample_rate)[0]
-    converted = convert_signal(at_model_rate, generator, source, target, config)
+    converted = convert_signal(at_model_rate, generator, source, target, config, vocoder)
     out = resample(converted[None], config.sample_rate, sample_rate)[0]
     wanted = signal.shape[1]
     out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
@@ -76,6 +89,7 @@ def translate_recording(
     stream: int | None = None,
     overwrite: bool = False,
     device: torch.device | str | None = None,
+    vocoder: Vocoder | None = None,
     provenance: Sequence[Provenance] = (),
 ) -> Path:
     """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
@@ -95,37 +109,53 @@ def translate_recording(
     check_output(target, overwrite=overwrite)
     audio = read_audio(source, mono=True, stream=stream)
     try:
-        samples, rate = convert_voice(model, audio.samples, audio.sample_rate, direction, device)
+        samples, rate = convert_voice(
+            model, audio.samples, audio.sample_rate, direction, device, vocoder
+        )
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     tags = read_tags(source)
     return write_audio(target, samples, rate, overwrite, tags=tags, provenance=provenance)
 
 
-def _parts(
-    model: PretrainedModel, direction: Direction
-) -> tuple[Backbone, SpeakerStatistics, SpeakerStatistics, AnalysisConfig]:
-    """The generator, the statistics of its input and of its output, and the analysis."""
+def check_fit(model: PretrainedModel, vocoder: Vocoder) -> None:
+    """Refuse a vocoder that does not take the spectra of ``model``.
+
+    Raises:
+        UserError: says what the model has and what the vocoder takes.
+    """
+    config = _analysis(model)
+    if not isinstance(config, LogMelConfig):
+        raise UserError(
+            f"vocoder {vocoder.name}: takes log-mel spectra, but this model's analysis is"
+            f" {config.kind!r}, which makes its own waveforms; leave the vocoder out"
+        )
+    check_vocoder(vocoder, config)
+
+
+def _analysis(model: PretrainedModel) -> VoiceAnalysis:
     if model.config.modality != "voice":
         raise UserError(
             f"model: is for {model.config.modality}s, but a voice model is needed to convert a"
             " recording"
         )
+    return parse_analysis(model.config.analysis or {}, "model: config.json: analysis")
+
+
+def _parts(
+    model: PretrainedModel, direction: Direction
+) -> tuple[Backbone, SpeakerStatistics, SpeakerStatistics, VoiceAnalysis]:
+    """The generator, the statistics of its input and of its output, and the analysis."""
+    config = _analysis(model)
     generator = model.generators.get(direction)
     if generator is None:
         known = " and ".join(model.generators) or "none"
         raise UserError(f"model: has no generator for the direction {direction}, only for {known}")
-    try:
-        config = AnalysisConfig.model_validate(model.config.analysis or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["analysis", *map(str, first["loc"])])
-        raise UserError(f"model: config.json: {key}: {first['msg']}") from error
     speakers = {side: SpeakerStatistics.from_tensors(model.statistics, side) for side in ("a", "b")}
     for side, statistics in speakers.items():
         if len(statistics.mean) != config.coefficients:
             raise UserError(
-                f"statistics: {side}.mean holds {len(statistics.mean)} coefficients, but the"
+                f"statistics: {side}.mean holds {len(statistics.mean)} {config.size_key}, but the"
                 f" analysis has {config.coefficients}; train or export the model again"
             )
     return generator, speakers[direction[0]], speakers[direction[2]], config
