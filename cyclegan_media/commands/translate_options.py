@@ -12,6 +12,7 @@ from cyclegan_media.commands.options import (
     natural,
     positive,
     quality,
+    share,
     show_progress,
     tile,
 )
@@ -30,6 +31,21 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         type=natural,
         metavar="N",
         help="which of several video streams, counted from 0 (default: the largest)",
+    )
+    video.add_argument(
+        "--steady",
+        action="store_const",
+        const=0.75,
+        default=0.0,
+        help="against flicker, carry the last frame's translation along the motion (needs the extra"
+        " 'video')",
+    )
+    video.add_argument(
+        "--steadiness",
+        type=share,
+        dest="steady",
+        metavar="BETA",
+        help="the same, to another degree than 0.75: near 1 is steadier and less sharp",
     )
     video.add_argument(
         "--codec", metavar="NAME", help="FFmpeg's name of the encoder (default: libx264)"
@@ -158,6 +174,7 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         preset=args.preset,
         stream=args.video_stream,
         progress=show_progress(args),
+        steady=args.steady,
         samples=args.samples,
         seed=args.seed,
         latent_from=args.latent_from,

@@ -82,8 +82,11 @@ class FlowFinder:
         return flow
 
 
-def warp(picture: Picture, flow: Flow) -> Picture:
+def warp(picture: Picture, flow: Flow, *, cubic: bool = False) -> Picture:
     """What ``picture`` shows where ``flow`` points to, in float32 (bilinear); edges are continued.
+
+    Args:
+        cubic: interpolate by cubes, which blurs less where a picture is moved again and again.
 
     With the flow from the current frame to the previous one and the previous frame's picture, it
     is that picture with everything moved to where the current frame shows it.
@@ -94,7 +97,7 @@ def warp(picture: Picture, flow: Flow) -> Picture:
         np.asarray(picture, dtype=np.float32),
         columns,
         rows,
-        cv2.INTER_LINEAR,
+        cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
     return moved

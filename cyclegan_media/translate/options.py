@@ -49,6 +49,9 @@ class Options:
     stream: int | None = None
     progress: Progress | bool = False
     """Show a bar with the time left; or be told of a video's frames, as :func:`translate_video`."""
+    steady: float = 0.0
+    """β of :class:`cyclegan_media.translate.steady.SteadyApply`, at least 0 and below 1: how much a
+    frame of a video takes over from the one before; 0 translates each by itself."""
     faces: Faces | None = None
     """Translate nothing but the faces in picture and video files."""
     provenance: bool = True
@@ -67,6 +70,8 @@ class Options:
         if self.batch_size is not None and self.batch_size < 1:
             raise UserError(f"batch_size: must be at least 1, not {self.batch_size}")
         check_tile(self.tile)
+        if not 0 <= self.steady < 1:
+            raise UserError(f"steady: must be at least 0 and below 1, not {self.steady:g}")
         if self.credentials is not None and not self.provenance:
             raise UserError("credentials: sign what is said of the making; leave provenance on")
         if self.samples is not None and self.samples < 1:
@@ -91,6 +96,7 @@ class FileOptions(TypedDict, total=False):
     preset: str | None
     stream: int | None
     progress: Progress | bool
+    steady: float
     faces: Faces | None
     provenance: bool
     credentials: Credentials | None

@@ -270,6 +270,10 @@ class Translator:
             faces = self._faces(options.faces)
             in_frames = video_faces(apply, job.source, faces, stream=options.stream)
             apply, untouched = in_frames, in_frames.untouched
+        if options.steady:
+            from cyclegan_media.translate.steady import SteadyApply
+
+            apply = SteadyApply(apply, options.steady)
         translate_video(
             apply,
             job.source,
