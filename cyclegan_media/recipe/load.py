@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cyclegan_media.errors import UserError
+from cyclegan_media.recipe.extends import drop_other_length, extended
 from cyclegan_media.recipe.networks import complete_model
 from cyclegan_media.recipe.objective import build_objective, complete_objective
 from cyclegan_media.recipe.problems import first_problem
@@ -30,7 +31,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe, joined with the one that it ``extends``, if any.
 
     Args:
         source: a YAML file, or the name of a shipped recipe.
@@ -39,16 +40,25 @@ def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -
     Raises:
         UserError: no such file, not YAML, or not a valid recipe; names the file and the key.
     """
-    path = Path(source)
-    if not path.is_file() and str(source) in shipped_recipes():
-        path = shipped_recipes()[str(source)]
+    path, shipped = Path(source), shipped_recipes()
+    if not path.is_file() and str(source) in shipped:
+        path = shipped[str(source)]
+    content = extended(_read(path), path, _read, shipped)
+    set_by_user = [_parse_override(override) for override in overrides]
+    for parts, value in set_by_user:
+        _override(content, parts, value)
+    if isinstance(content.get("trainer"), dict):
+        stated = [parts[1] for parts, _ in set_by_user if parts[0] == "trainer" and parts[1:]]
+        content["trainer"] = drop_other_length(content["trainer"], stated)
+    return parse_recipe(content, where=str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         names = ", ".join(shipped_recipes()) or "none"
-        raise UserError(
-            f"{source}: no such recipe file; the shipped recipes are: {names}"
-        ) from error
+        raise UserError(f"{path}: no such recipe file; the shipped recipes are: {names}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a recipe: {error}") from error
     try:
@@ -58,11 +68,7 @@ def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -
         raise UserError(f"{path}: is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not a recipe (a mapping with 'name', 'modality', 'model', …)")
-    set_by_user = [_parse_override(override) for override in overrides]
-    for parts, value in set_by_user:
-        _override(content, parts, value)
-    _drop_other_length(content, {".".join(parts) for parts, _ in set_by_user})
-    return parse_recipe(content, where=str(path))
+    return content
 
 
 def _parse_override(override: str) -> tuple[list[str], Any]:
@@ -90,17 +96,6 @@ def _override(content: dict[str, Any], parts: list[str], value: Any) -> None:
             raise UserError(f"--set {'.'.join(parts)}: {path!r} is a value, not a section")
         place = inner
     place[parts[-1]] = value
-
-
-def _drop_other_length(content: dict[str, Any], overridden: set[str]) -> None:
-    """A length set in steps replaces one that the file states in epochs, and the other way."""
-    steps, epochs = ("steps", "decay_steps"), ("epochs", "decay_epochs")
-    trainer = content.get("trainer")
-    for given, other in ((steps, epochs), (epochs, steps)):
-        if isinstance(trainer, dict) and f"trainer.{given[0]}" in overridden:
-            for key in other:
-                if f"trainer.{key}" not in overridden:
-                    trainer.pop(key, None)
 
 
 def parse_recipe(content: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
