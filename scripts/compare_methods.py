@@ -20,9 +20,10 @@ from pathlib import Path
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
-from compare_page import Page, write_page
+from compare_page import write_page
 from compare_problems import Tiles, known_problem, monet_problem
 from compare_runs import Result, baselines, kept_result, result_of
+from compare_tables import Comparison
 from compare_variants import METHODS, equal_steps
 
 from cyclegan_media.errors import CycleganMediaError, UserError
@@ -81,8 +82,8 @@ def compare(args: argparse.Namespace, command: list[str]) -> None:
     lengths = {method: equal_steps(method, flops, args.set) for method in methods}
     for method, (steps, each) in lengths.items():
         print(f"{method}: {steps} steps of {each / 1e9:.2f} GFLOP, {steps * each / 1e12:.3f} TFLOP")
-    page = Page(
-        command=shlex.join(command),
+    page = Comparison(
+        command=shlex.join(word for word in command if word != "--page-only"),
         flops=flops,
         threads=args.threads,
         notes=args.notes.read_text(encoding="utf-8") if args.notes else "",

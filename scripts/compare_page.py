@@ -1,84 +1,31 @@
-"""The page of `compare_methods.py`: Markdown with tables, a reading by rule, and figures."""
+"""The page of `compare_methods.py`: what was done, tables, readings, figures."""
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from compare_problems import SHORTER, SIDE, Tiles, as_pixels
-from compare_runs import WAYS, Result, Scores, result_file, shown, sources, truths
+from compare_figures import draw
+from compare_problems import SHORTER, SIDE, Tiles
+from compare_runs import WAYS
+from compare_tables import ARROWS, Comparison, reading, table
 from compare_variants import METHODS
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from cyclegan_media.files import atomic_file
-from cyclegan_media.media import read_image
-
-ARROWS = {"a2b": "A→B", "b2a": "B→A"}
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A column of a table."""
-
-    key: str
-    title: str
-    digits: int
-    higher_is_better: bool
-
-
-MEASURES = {
-    "known": [
-        Measure(f"{name}_{way}", f"{title} {ARROWS[way]}", digits, higher_is_better=True)
-        for way in WAYS
-        for name, title, digits in (("psnr", "PSNR, dB,", 2), ("ssim", "SSIM", 3))
-    ],
-    "monet": [
-        Measure(f"kid_{way}", f"KID {ARROWS[way]}", 3, higher_is_better=False) for way in WAYS
-    ],
-}
-
-
-@dataclass
-class Page:
-    """All that the page tells."""
-
-    command: str
-    flops: float
-    """Of one training."""
-    threads: int
-    notes: str
-    methods: list[str]
-    problems: list[Tiles]
-    baselines: dict[str, dict[str, tuple[Scores, dict[str, Tensor]]]]
-    """By problem and title: scores, and pictures by direction."""
-    results: list[Result] = field(default_factory=list)
-
-    def of(self, problem: str, method: str) -> list[Result]:
-        """Those that did not fail."""
-        return [
-            r for r in self.results if (r.problem, r.method) == (problem, method) and not r.failure
-        ]
-
-    def values(self, problem: str, method: str, key: str) -> list[float]:
-        """A score over the seeds."""
-        return [r.scores[key] for r in self.of(problem, method) if key in r.scores]
-
-
-def write_page(out: Path, work: Path, page: Page) -> None:
+def write_page(out: Path, work: Path, page: Comparison) -> None:
     """Write ``methods.md`` and a figure for each problem and direction into ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     for tiles in page.problems:
         for way in WAYS:
-            figure = _figure(page, work, tiles, way)
+            figure = draw(page, work, tiles, way)
             with atomic_file(out / _figure_name(tiles.name, way), overwrite=True) as partial:
                 figure.save(partial, "webp", quality=80, method=6)
     with atomic_file(out / "methods.md", overwrite=True) as partial:
@@ -89,10 +36,7 @@ def _figure_name(problem: str, way: str) -> str:
     return f"{problem}-{way}.webp"
 
 
-# --- text --------------------------------------------------------------------------------------
-
-
-def _lines(page: Page) -> Iterator[str]:
+def _lines(page: Comparison) -> Iterator[str]:
     yield "# Methods compared"
     yield ""
     yield (
@@ -123,7 +67,7 @@ def _lines(page: Page) -> Iterator[str]:
     yield from _protocol(page)
 
 
-def _made(page: Page) -> Iterator[str]:
+def _made(page: Comparison) -> Iterator[str]:
     seconds = sum(result.seconds for result in page.results)
     yield "```"
     yield page.command
@@ -148,7 +92,7 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _known_problem(page: Page, tiles: Tiles) -> Iterator[str]:
+def _known_problem(page: Comparison, tiles: Tiles) -> Iterator[str]:
     yield "## A problem whose right answer is known"
     yield ""
     yield (
@@ -174,75 +118,7 @@ def _monet_problem(tiles: Tiles) -> Iterator[str]:
     )
 
 
-def table(page: Page, problem: str) -> Iterator[str]:
-    """Markdown: baselines, then a row a method, mean ± standard deviation over its seeds."""
-    measures = MEASURES[problem]
-    heads = ["method", "steps", "seeds", *(measure.title for measure in measures)]
-    yield f"| {' | '.join(heads)} |"
-    yield f"| --- |{' ---: |' * (len(heads) - 1)}"
-    for title, (scores, _) in page.baselines[problem].items():
-        cells = [f"{scores[m.key]:.{m.digits}f}" if m.key in scores else "" for m in measures]
-        yield f"| *{title}* | | | {' | '.join(cells)} |"
-    for method in page.methods:
-        results = page.of(problem, method)
-        if results:
-            cells = [spread(page.values(problem, method, m.key), m.digits) for m in measures]
-            head = f"{METHODS[method].title} | {results[0].steps} | {len(results)}"
-            yield f"| {head} | {' | '.join(cells)} |"
-
-
-def spread(values: list[float], digits: int) -> str:
-    """``mean ± deviation``; the mean alone of one value, a dash of none."""
-    if not values:
-        return "—"
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def reading(page: Page, problem: str) -> Iterator[str]:
-    """What the table says, by a rule: a difference from the method's reference counts where it is
-    larger than both standard deviations together."""
-    for result in page.results:
-        if result.problem == problem and result.failure:
-            title = METHODS[result.method].title
-            yield f"**{title}, seed {result.seed}, failed:** {result.failure}"
-            yield ""
-    verdicts = {
-        method: list(_verdicts(page, problem, method))
-        for method in page.methods
-        if METHODS[method].reference != method and method != "vanilla_resnet"
-    }
-    yield (
-        "By the rule that a difference from plain CycleGAN with the same kind of generator counts "
-        "where it is larger than the standard deviations of both together (three seeds prove "
-        "little):"
-    )
-    yield ""
-    for method, said in verdicts.items():
-        if said:
-            yield f"- {METHODS[method].title}: {'; '.join(said)}."
-        elif page.of(problem, method):
-            seeds = min(len(page.of(problem, name)) for name in (method, METHODS[method].reference))
-            words = "no difference that counts" if seeds > 1 else "one seed, so nothing can be said"
-            yield f"- {METHODS[method].title}: {words}."
-
-
-def _verdicts(page: Page, problem: str, method: str) -> Iterator[str]:
-    for measure in MEASURES[problem]:
-        ours, base = (
-            page.values(problem, name, measure.key) for name in (method, METHODS[method].reference)
-        )
-        if min(len(ours), len(base)) < 2:
-            continue
-        difference = statistics.mean(ours) - statistics.mean(base)
-        if abs(difference) > statistics.stdev(ours) + statistics.stdev(base):
-            better = (difference > 0) == measure.higher_is_better
-            sign = "+" if difference > 0 else "−"
-            size = f"{abs(difference):.{measure.digits}f}"
-            yield f"{measure.title} {sign}{size}, {'better' if better else 'worse'}"
-
-
-def _protocol(page: Page) -> Iterator[str]:
+def _protocol(page: Comparison) -> Iterator[str]:
     yield "## Protocol"
     yield ""
     yield (
@@ -282,40 +158,3 @@ def _protocol(page: Page) -> Iterator[str]:
         "move in both domains, and the one real clip at hand shows two scenes; Face-off's mask "
         "needs faces; pix2pixHD's local enhancer needs pictures larger than these tiles."
     )
-
-
-# --- figures -----------------------------------------------------------------------------------
-
-_LABELS, _GAP, _SCALE = 250, 4, 1.5
-
-
-def _figure(page: Page, work: Path, tiles: Tiles, way: str) -> Image.Image:
-    """A row of tiles for the input, the truth where there is one, and each method."""
-    before = sources(tiles, way)  # type: ignore[arg-type]
-    rows = {"input": _row(before)}
-    if tiles.name == "known":
-        rows["right answer"] = _row(truths(tiles, way))  # type: ignore[arg-type]
-    for title, (_, pictures) in page.baselines[tiles.name].items():
-        if title != "Unconverted":
-            rows[title] = _row(pictures[way])
-    for method in page.methods:
-        results = page.of(tiles.name, method)
-        if results and way in METHODS[method].ways:
-            file = result_file(work, tiles.name, method, results[0].seed)
-            strip = read_image(file.with_name(f"{file.stem}-{way}.png")).pixels
-            rows[METHODS[method].title] = Image.fromarray(strip.astype("uint8"))
-    side = round(SIDE * _SCALE)
-    width = side * math.ceil(max(row.width for row in rows.values()) / SIDE)
-    sheet = Image.new("RGB", (_LABELS + width, len(rows) * (side + _GAP)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for number, (title, row) in enumerate(rows.items()):
-        top = number * (side + _GAP)
-        draw.multiline_text((4, top + side // 2 - 16), title.replace(" (", "\n("), "black", font)
-        scaled = row.resize((side * row.width // SIDE, side), Image.Resampling.BICUBIC)
-        sheet.paste(scaled, (_LABELS, top))
-    return sheet
-
-
-def _row(pictures: Tensor) -> Image.Image:
-    chosen = pictures[shown(len(pictures))]
-    return Image.fromarray(as_pixels(torch.cat([*chosen], dim=2)[None])[0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from compare_look import painted
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -51,7 +52,6 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Reference data that may lie beside the checkout."""
 
 Picture = NDArray[np.uint8]
-Look = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -158,74 +158,6 @@ def as_pixels(pictures: Tensor) -> list[Picture]:
     return list(levels.permute(0, 2, 3, 1).numpy())
 
 
-# --- the look ----------------------------------------------------------------------------------
-
-_CURVES = ((0.06, 0.90, 1.10), (0.05, 0.62, 1.30), (0.10, 0.42, 1.50))
-"""For red, green and blue: black point, white point, gamma. Warm and of little contrast."""
-_MUTING = 0.25
-"""How far colours go towards grey."""
-_WEAVE = 0.03
-"""Amplitude of the canvas on 0…1."""
-_INK = 0.6
-"""Share of the light that the strongest edges lose."""
-
-
-def painted(pictures: Tensor) -> Tensor:
-    """The look: brush, muted warm tones, ink along the edges, and canvas.
-
-    A function of each picture alone, ``(n, 3, height, width)`` in −1…1 to the same. Brush: of the
-    four 3 × 3 neighbourhoods with a corner at a pixel, the mean of the calmest (Kuwahara 1976).
-    Ink: where lightness changes fast. Canvas: a weave of period 4, fixed to the picture's corner.
-    """
-    x = _brush((pictures + 1) / 2)
-    grey = x.mean(1, keepdim=True)
-    ink = _edges(grey)
-    x = x + _MUTING * (grey - x)
-    toned = torch.stack(
-        [
-            black + (white - black) * x[:, channel].clamp(0, 1) ** gamma
-            for channel, (black, white, gamma) in enumerate(_CURVES)
-        ],
-        dim=1,
-    )
-    inked = toned * (1 - _INK * ink)
-    return (inked + _WEAVE * _weave(x)).clamp(0, 1) * 2 - 1
-
-
-def _brush(x: Tensor) -> Tensor:
-    padded = F.pad(x, (2, 2, 2, 2), mode="reflect")
-    means = F.avg_pool2d(padded, 3, stride=1)
-    grey = padded.mean(1, keepdim=True)
-    unrest = F.avg_pool2d(grey**2, 3, stride=1) - F.avg_pool2d(grey, 3, stride=1) ** 2
-    height, width = x.shape[2:]
-    corners = [(top, left) for top in (0, 2) for left in (0, 2)]
-
-    def quarters(of: Tensor) -> Tensor:
-        cut = [of[:, :, top : top + height, left : left + width] for top, left in corners]
-        return torch.stack(cut)
-
-    calmest = quarters(unrest).argmin(0, keepdim=True).expand(1, *x.shape)
-    return quarters(means).gather(0, calmest)[0]
-
-
-def _edges(grey: Tensor) -> Tensor:
-    """0…1 by the steepness of lightness: from 0.04 to 0.16 a pixel."""
-    padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
-    across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
-    down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    steep = (across**2 + down**2).sqrt()
-    return ((steep - 0.04) / 0.12).clamp(0, 1)
-
-
-def _weave(like: Tensor) -> Tensor:
-    """``(height, width)``, ±1: threads over and under, symmetric when mirrored."""
-    down, across = (
-        torch.cos(torch.pi * (torch.arange(side, device=like.device) + 0.5) / 2) * 2**0.5
-        for side in like.shape[2:]
-    )
-    return down[:, None] * across[None, :]
-
-
 # --- tiles -------------------------------------------------------------------------------------
 
 
@@ -321,23 +253,17 @@ def exposed(source: Source) -> Source:
     return Source(source.name, pictures)
 
 
-def cut(
-    sources: list[Source], count: int, *, held_out: bool, shuffled: bool = False
-) -> list[Picture]:
+def cut(sources: list[Source], count: int, *, held_out: bool) -> list[Picture]:
     """Tiles at random places (always the same), as many of each source, half of them mirrored.
 
     Args:
         held_out: from the strip in the middle of each picture, or else from beside it.
-        shuffled: put the colour channels of each tile into a random order, so that colours do not
-            tell the photographs apart.
     """
     random = np.random.default_rng(1 if held_out else 0)
     tiles = []
     for number, source in enumerate(sources):
         share = (number + 1) * count // len(sources) - number * count // len(sources)
         tiles += _tiles_of(source, share, held_out, random)
-    if shuffled:
-        tiles = [np.ascontiguousarray(tile[..., random.permutation(3)]) for tile in tiles]
     return tiles
 
 
