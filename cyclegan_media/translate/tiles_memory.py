@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from cyclegan_media.backbones.registry import Backbone
@@ -38,7 +38,7 @@ def bytes_per_pixel(network: Backbone, device: torch.device) -> float:
     return _measured[key]
 
 
-class _Peak(TorchDispatchMode):
+class _Peak(TorchFunctionMode):
     """Counts the bytes of the tensors that exist at once."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class _Peak(TorchDispatchMode):
         self._now = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self,
         func: Any,
         types: Sequence[type],
