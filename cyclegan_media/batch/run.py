@@ -80,10 +80,11 @@ def run_batch(
     """
     show = show or Show()
     destination, state = _places(output, options)
+    entries = find_entries(jobs, destination.folder, options)
+    _make(destination.folder, state)
     with only_one(state / LOCK), closing(_engine(options)) as engine:
         scratch = state / SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)  # of a batch that was killed
-        entries = find_entries(jobs, destination.folder, options)
         show.opening(len(entries))
         models = engine.describe(list(dict.fromkeys(entry.model for entry in entries)))
         plan = make_plan(entries, models, destination, options.precision)
@@ -110,7 +111,7 @@ def run_batch(
 
 
 def _places(output: str, options: BatchOptions) -> tuple[Destination, Path]:
-    """Where outputs go, and the local folder of work list and report; both are made."""
+    """Where outputs go, and the local folder of work list and report."""
     if not remote.is_url(output) or remote.local_path(output) is not None:
         folder = remote.local_path(output) or Path(output)
         destination = Destination(folder.absolute())
@@ -125,12 +126,15 @@ def _places(output: str, options: BatchOptions) -> tuple[Destination, Path]:
             )
         destination = Destination(None, output.rstrip("/"))
     state = (options.state or destination.folder or Path()).absolute()
-    for folder in filter(None, (destination.folder, state)):
+    return destination, state
+
+
+def _make(*folders: Path | None) -> None:
+    for folder in filter(None, folders):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise from_os_error(error, folder, "making the folder of outputs") from error
-    return destination, state
 
 
 def _existing(destination: Destination) -> Any:

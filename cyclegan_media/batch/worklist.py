@@ -93,22 +93,22 @@ class WorkList:
 
     def _open(self) -> None:
         run = self._database.execute
-        run("PRAGMA journal_mode=WAL")
-        run("PRAGMA synchronous=FULL")
         run("PRAGMA trusted_schema=OFF")
         mark, version = (
             run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
-        empty = run("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-        if empty:
-            self._database.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id={_APPLICATION};"
-                f" PRAGMA user_version={_VERSION}; COMMIT;"
-            )
-        elif (mark, version) != (_APPLICATION, _VERSION):
+        is_new = run("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+        if not is_new and (mark, version) != (_APPLICATION, _VERSION):
             raise UserError(
                 f"{self.path}: is no work list of this version; choose another folder, or remove it"
                 " and pass --overwrite"
+            )
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        if is_new:
+            self._database.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id={_APPLICATION};"
+                f" PRAGMA user_version={_VERSION}; COMMIT;"
             )
 
     def __enter__(self) -> WorkList:

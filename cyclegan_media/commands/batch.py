@@ -182,7 +182,7 @@ def _options(args: argparse.Namespace) -> BatchOptions:
         face_size=args.face_size,
         face_margin=args.face_margin,
         face_colours=args.face_colours,
-        detector_model=args.detector_model,
+        detector_model=args.detector_model and str(Path(args.detector_model).absolute()),
         provenance=args.provenance,
     )
     limits = ("max_rows", "max_manifest_bytes", "max_download")
