@@ -1,4 +1,4 @@
-"""Many translations of one input: drawn from a seed, borrowed from an example, held over a clip."""
+"""Many translations of one input: drawn from a seed, held over a clip, asked for by the command."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from many_to_many import ENCODER, LATENT, as_tensor, by_hand, many, noise
 from video_files import moving, write_video
 
-from cyclegan_media.backbones.registry import Backbone, build
+from cyclegan_media.backbones.registry import build
 from cyclegan_media.cli import main
 from cyclegan_media.errors import UserError
 from cyclegan_media.faces import Face
@@ -22,35 +21,7 @@ from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.face import FaceOptions, Faces
 from cyclegan_media.translate.folder import plan
-from cyclegan_media.translate.image import make_apply
-from cyclegan_media.translate.latent import draw_code, reconstruct
-
-LATENT = 3
-GENERATOR = {"name": "cin_resnet", "width": 4, "blocks": 1, "latent": LATENT}
-ENCODER = {"name": "latent_encoder", "width": 4, "layers": 2, "latent": LATENT}
-
-
-def network(spec: dict[str, Any]) -> Backbone:
-    """Far from where it starts, so that codes matter as in a trained one."""
-    built = build(spec)
-    with torch.no_grad():
-        for name, values in built.named_parameters():
-            if "modulation" in name:
-                values.mul_(4)
-    return built.eval()
-
-
-def many(**encoders: dict[str, Any]) -> PretrainedModel:
-    torch.manual_seed(5)
-    generators: dict[Any, Backbone] = {way: network(GENERATOR) for way in ("a2b", "b2a")}
-    networks = {name: network(spec) for name, spec in encoders.items()}
-    config = ModelConfig(
-        modality="image",
-        domains={"a": "edges", "b": "shoes"},
-        generators=dict.fromkeys(generators, GENERATOR),
-        networks=encoders,
-    )
-    return PretrainedModel(config, generators, networks=networks)
+from cyclegan_media.translate.latent import draw_code
 
 
 @pytest.fixture
@@ -68,24 +39,6 @@ def one_to_one() -> Translator:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     return write_image(tmp_path / "in.png", Image(noise(0)))
-
-
-def noise(seed: int, size: tuple[int, int] = (18, 23)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def as_tensor(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
-
-
-@torch.inference_mode()
-def by_hand(generator: Backbone, x: Tensor, z: Tensor) -> Tensor:
-    """The network on the picture continued by its mirror image to a multiple of 4."""
-    height, width = x.shape[2:]
-    more = (-width % 4, -height % 4)
-    left, top = more[0] // 2, more[1] // 2
-    padded = F.pad(x, (left, more[0] - left, top, more[1] - top), mode="reflect")
-    return generator(padded, z[None])[:, :, top : top + height, left : left + width]
 
 
 # ---------------------------------------------------------------------------- drawn codes
@@ -209,62 +162,17 @@ def test_faces_have_styles_too(model: Translator, tmp_path: Path) -> None:
     np.testing.assert_array_equal(one[0], noise(1, (64, 64))[0])  # far from the face
 
 
+def test_tiles_have_the_style_of_the_whole(model: Translator, tmp_path: Path) -> None:
+    source = write_image(tmp_path / "in.png", Image(noise(1, (150, 170))))
+    tiles: tuple[Any, ...] = ("off", 64)
+    for tile in tiles:
+        model.translate(source, tmp_path / f"{tile}.png", samples=2, tile=tile)
+    for k in (1, 2):
+        whole, tiled = (read_image(tmp_path / f"{tile}-{k}.png").pixels for tile in tiles)
+        assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
 # ---------------------------------------------------------------------------- borrowed codes
-
-
-@pytest.mark.parametrize("direction", ["a2b", "b2a"])
-def test_the_style_of_an_example_is_what_the_encoder_finds(
-    model: Translator, direction: Any, picture: Path, tmp_path: Path
-) -> None:
-    back: Any = direction[::-1]
-    example = noise(9, (21, 17))
-    own = as_tensor(example)
-    other = by_hand(model.generator(back), own, torch.zeros(LATENT))
-    with torch.inference_mode():
-        code = model.model.networks[f"encoder_{direction[-1]}"](own, other)[0]
-    x = as_tensor(noise(0))
-    wanted = by_hand(model.generator(direction), x, code)
-    got = model.translate(x, direction=direction, latent_from=own)
-    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
-    # A file, an array and a PIL picture are the same example.
-    file = write_image(tmp_path / "example.png", Image(example))
-    pixels = model.translate(noise(0), direction=direction, latent_from=example)
-    examples: list[Any] = [file, str(file), PIL.Image.fromarray(example)]
-    for same in examples:
-        again = model.translate(noise(0), direction=direction, latent_from=same)
-        np.testing.assert_array_equal(again, pixels)
-    model.translate(picture, tmp_path / "out.png", direction=direction, latent_from=file)
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png").pixels, pixels)
-
-
-def test_two_examples_have_two_styles(model: Translator) -> None:
-    torch.manual_seed(2)
-    dark, light = np.full((16, 16, 3), 20, np.uint8), noise(4, (16, 16))
-    one = model.translate(noise(0), latent_from=dark)
-    other = model.translate(noise(0), latent_from=light)
-    assert not np.array_equal(one, other)
-    np.testing.assert_array_equal(model.translate(noise(0), latent_from=dark), one)
-
-
-def test_an_example_is_read_anew_for_each_call(model: Translator, tmp_path: Path) -> None:
-    file = write_image(tmp_path / "example.png", Image(noise(4)))
-    one = model.translate(noise(0), latent_from=file)
-    write_image(file, Image(np.full((16, 16, 3), 250, np.uint8)), True)
-    assert not np.array_equal(model.translate(noise(0), latent_from=file), one)
-
-
-def test_a_picture_is_found_again_by_the_code_of_its_translation(model: Translator) -> None:
-    pictures = torch.cat([as_tensor(noise(k)) for k in (1, 2)])
-    translated = model.translate(pictures, seed=3)
-    got = reconstruct(
-        model.model, "a2b", pictures, translated,
-        lambda network: make_apply(network, model.device, model.dtype, 1),
-    )  # fmt: skip
-    for a, b, again in zip(pictures.split(1), translated.split(1), got.split(1), strict=True):
-        with torch.inference_mode():
-            code = model.model.networks["encoder_a"](a, b)[0]
-        wanted = by_hand(model.generator("b2a"), b, code)
-        torch.testing.assert_close(again, wanted, atol=1e-5, rtol=0)
 
 
 # ---------------------------------------------------------------------------- what is refused
@@ -302,21 +210,6 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=says):
         model.translate(noise(1), **options)
-
-
-def test_a_style_is_borrowed_only_where_an_encoder_finds_it() -> None:
-    def refused(parts: PretrainedModel, says: str) -> None:
-        with pytest.raises(UserError, match=says):
-            Translator(parts, device="cpu").translate(noise(1), latent_from=noise(2))
-
-    refused(many(encoder_a=ENCODER), "needs its networks encoder_b and generator_b2a")
-    one_way = many(encoder_b=ENCODER)
-    del one_way.generators["b2a"]
-    refused(one_way, "needs its networks encoder_b and generator_b2a")
-    refused(many(encoder_b=GENERATOR), "needs its networks encoder_b")
-    refused(many(encoder_b={**ENCODER, "latent": 5}), "gives codes of 5 numbers")
-    # Drawn codes need no encoder.
-    assert Translator(many(), device="cpu").translate(noise(1), samples=2).shape[0] == 2
 
 
 def test_samples_never_replace_a_source(tmp_path: Path) -> None:
