@@ -84,6 +84,17 @@ def test_archives_become_folders_without_their_leading_one(kind: str, tmp_path: 
     assert files_in(folder) == {name.removeprefix("set/"): data for name, data in GOOD.items()}
 
 
+def test_old_tars_without_a_mark_are_known(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar", {"x/1.png": b"1", "x/2.png": b"2"})
+    data = bytearray(archive.read_bytes())
+    for start in (0, 1024):
+        data[start + 257 : start + 265] = bytes(8)
+        data[start + 148 : start + 156] = b" " * 8
+        data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+    archive.write_bytes(data)
+    assert files_in(unpack(archive, tmp_path / "out")) == {"1.png": b"1", "2.png": b"2"}
+
+
 def test_what_tools_add_does_no_harm(tmp_path: Path) -> None:
     """Folders of their own, './', macOS's shadow tree, and folders that hold one folder only."""
     entries = {"./": b"", "./x/": b"", "./x/y/a.png": b"1", "x/y/b.png": b"2"}
@@ -307,6 +318,8 @@ def test_other_files_are_no_archives(tmp_path: Path) -> None:
     for content in (b"", b"<html>moved</html>", b"no " * 999, picture):
         (tmp_path / "a.zip").write_bytes(content)
         refused(tmp_path / "a.zip", "is not a zip, tar|damaged|holds no files")
+    make_tar(tmp_path / "a.zip", GOOD, "w:xz")
+    refused(tmp_path / "a.zip", "is not a zip, tar")
     with pytest.raises(UserError, match=r"none\.zip"):
         unpack(tmp_path / "none.zip", tmp_path / "out")
 

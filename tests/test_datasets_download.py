@@ -92,6 +92,20 @@ def test_a_catalogued_checksum_is_demanded(site: Site, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_an_address_need_not_end_in_the_name_of_an_archive(site: Site, tmp_path: Path) -> None:
+    site.data = a_set(trainA=1)
+    fetch(own_set(site.url.removesuffix(".zip")), tmp_path, transfer=LOCAL)
+    assert names(tmp_path) == ["set", "set.download.json"]
+    assert names(tmp_path / "set") == ["0.png"]  # no folder that holds nothing but one folder
+
+
+def test_an_archive_brought_by_hand_is_taken(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(a_set(trainA=1, trainB=1))
+    fetch(own_set(site.url), tmp_path, transfer=LOCAL)
+    assert site.asked == []
+    assert names(tmp_path / "set") == ["trainA", "trainB"]
+
+
 def test_a_refused_archive_stays_and_is_not_downloaded_again(site: Site, tmp_path: Path) -> None:
     site.data = a_set(trainA=4)
     entry = own_set(site.url)

@@ -58,6 +58,13 @@ def test_a_later_call_goes_on_where_the_first_gave_up(site: Site, tmp_path: Path
     assert names(tmp_path) == ["a.zip"]
 
 
+def test_a_connection_that_falls_silent_is_taken_up_again(site: Site, tmp_path: Path) -> None:
+    site.stall_after = 100_000
+    hasty = Transfer(insecure_http=True, first_pause=0.01, timeout=1)
+    assert download(site.url, tmp_path / "a.zip", hasty) == SHA256
+    assert site.asked == [None, "bytes=100000-"]
+
+
 def test_a_server_that_drops_at_the_same_byte_for_ever_is_given_up(
     site: Site, tmp_path: Path
 ) -> None:

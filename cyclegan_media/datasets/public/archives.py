@@ -94,8 +94,7 @@ def _entries(archive: Path, writer: Writer) -> Iterator[None]:
     """Write entry after entry."""
     try:
         with open(archive, "rb") as file:
-            head = file.read(512)
-            size = os.fstat(file.fileno()).st_size
+            head = file.read(_BLOCK)
     except OSError as error:
         raise from_os_error(error, archive, "reading it") from error
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -104,9 +103,17 @@ def _entries(archive: Path, writer: Writer) -> Iterator[None]:
         return _tar_entries(cast(IO[bytes], gzip.open(archive)), writer)
     if head.startswith(b"BZh"):
         return _tar_entries(bz2.open(archive), writer)
-    if size >= 512 and (head[257:262] == b"ustar" or tarfile.is_tarfile(archive)):
+    if _begins_tar(head):
         return _tar_entries(open(archive, "rb"), writer)
     raise UserError(f"{archive}: is not a zip, tar, tar.gz or tar.bz2 archive")
+
+
+def _begins_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head, tarfile.ENCODING, "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def _zip_entries(archive: Path, writer: Writer) -> Iterator[None]:

@@ -21,7 +21,7 @@ class PublicSet:
 
     name: str
     what: str
-    """What it holds, in a line."""
+    """What it holds to train on, in a line."""
     terms: str
     """Licence or terms of use, as its publishers state them."""
     url: str | None = None
@@ -60,7 +60,7 @@ _PICTURES = [
         116_867_962,
         "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1",
         "horse2zebra",
-        "wild horses and zebras, about 1100 and 1300 pictures of 256×256",
+        "wild horses and zebras, 1067 and 1334 pictures of 256×256",
         _IMAGENET,
     ),
     (
@@ -68,7 +68,7 @@ _PICTURES = [
         78_456_409,
         "845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8",
         "apple2orange",
-        "apples and oranges, about 1000 pictures of 256×256 each",
+        "apples and oranges, 995 and 1019 pictures of 256×256",
         _IMAGENET,
     ),
     (
@@ -76,7 +76,7 @@ _PICTURES = [
         132_640_856,
         "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9",
         "summer2winter",
-        "Yosemite in summer and in winter, about 1200 and 950 photographs of 256×256",
+        "Yosemite in summer and in winter, 1231 and 962 photographs of 256×256",
         _FLICKR,
     ),
     (
@@ -84,7 +84,7 @@ _PICTURES = [
         305_231_073,
         "88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04",
         "photo2monet",
-        "paintings by Monet and landscape photographs, about 1100 and 6300",
+        "paintings by Monet and landscape photographs, 1072 and 6287",
         _PAINTINGS,
     ),
     (
@@ -92,7 +92,7 @@ _PICTURES = [
         279_885_071,
         "3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff",
         "photo2monet",
-        "paintings by Cézanne and landscape photographs, about 500 and 6300",
+        "paintings by Cézanne and landscape photographs, 525 and 6287",
         _PAINTINGS,
     ),
     (
@@ -100,7 +100,7 @@ _PICTURES = [
         292_946_532,
         "02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08",
         "photo2monet",
-        "Japanese woodblock prints and landscape photographs, about 560 and 6300",
+        "Japanese woodblock prints and landscape photographs, 562 and 6287",
         _PAINTINGS,
     ),
     (
@@ -108,7 +108,7 @@ _PICTURES = [
         306_590_349,
         "362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff",
         "photo2monet",
-        "paintings by van Gogh and landscape photographs, about 400 and 6300",
+        "paintings by van Gogh and landscape photographs, 400 and 6287",
         _PAINTINGS,
     ),
     (
@@ -116,7 +116,7 @@ _PICTURES = [
         1_476_754_427,
         "639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e",
         "maps",
-        "aerial photographs and maps of New York, 1096 each to train on",
+        "aerial photographs and maps of New York, 1096 each",
         "pictures of Google Maps, under Google's terms; no licence is stated",
     ),
     (
@@ -124,14 +124,14 @@ _PICTURES = [
         35_135_868,
         "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0",
         "facades",
-        "façades and their architectural labels, 400 each to train on",
+        "façades and their architectural labels, 400 each",
         "CMP Facade Database (Tyleček & Šára 2013), to be cited; no licence is stated",
     ),
     (
         "iphone2dslr_flower",
         339_964_458,
         "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113",
-        "photo2monet",
+        "cyclegan",
         "flowers taken with telephones and with large lenses, about 1800 and 3300",
         _FLICKR,
     ),
@@ -189,7 +189,7 @@ def _sets() -> list[PublicSet]:
     ]
     cityscapes = PublicSet(
         "cityscapes",
-        "street scenes and their semantic labels, 2975 each to train on",
+        "street scenes and their semantic labels, 2975 each",
         "Cityscapes' own: non-commercial, no redistribution, with an account",
         recipe="cityscapes",
         by_hand="its terms forbid others to hand it on; make an account at"

@@ -11,7 +11,7 @@ from typing import Any
 
 from cyclegan_media.datasets.public.archives import unpack
 from cyclegan_media.datasets.public.catalogue import PublicSet
-from cyclegan_media.datasets.public.transfer import Transfer, download, sha256_of
+from cyclegan_media.datasets.public.transfer import ChecksumError, Transfer, download, sha256_of
 from cyclegan_media.datasets.public.writer import Limits
 from cyclegan_media.errors import UserError, from_os_error
 from cyclegan_media.files import atomic_file
@@ -73,7 +73,7 @@ def fetch(
     if archive.is_file():
         digest = _check_present(archive, expected)
     else:
-        digest = _download(entry, archive, expected, record, transfer, progress)
+        digest = _download(entry, archive, expected, transfer, progress)
     _write_record(record, entry, digest, archive.stat().st_size, expected.by)
     unpack(archive, folder, limits, only=entry.only, overwrite=overwrite, progress=progress)
     if not keep_archive:
@@ -110,16 +110,13 @@ def _download(
     entry: PublicSet,
     archive: Path,
     expected: _Expected,
-    record: Path,
     transfer: Transfer | None,
     progress: bool,
 ) -> str:
     assert entry.url is not None
     try:
         return download(entry.url, archive, transfer, sha256=expected.sha256, progress=progress)
-    except UserError as error:
-        if expected.by is None or "SHA-256" not in str(error):
-            raise
+    except ChecksumError as error:
         raise UserError(
             f"{error} (compared with {expected.by}); if you trust the new file, pass its SHA-256 by"
             " --sha256"

@@ -54,6 +54,10 @@ class Transfer:
     """Take addresses without encryption, too."""
 
 
+class ChecksumError(UserError):
+    """The file is whole, but not the one that is wanted."""
+
+
 def download(
     url: str,
     target: str | os.PathLike[str],
@@ -77,7 +81,7 @@ def download(
     digest = sha256_of(part.path)
     if sha256 is not None and digest != sha256.lower():
         part.remove()
-        raise UserError(
+        raise ChecksumError(
             f"{url}: is not the file that is wanted: its SHA-256 is {digest}, not {sha256.lower()};"
             " nothing was kept"
         )
@@ -127,9 +131,10 @@ class _Attempts:
                     raise RunError(
                         f"{self._url}: {error}; {arrived} bytes are kept, run again to go on"
                     ) from error
-            pause = min(_LONGEST_PAUSE, self._transfer.first_pause * 2 ** max(0, fruitless - 1))
-            _LOG.info("the download broke off after %d bytes; trying again", self._part.size)
-            time.sleep(pause)
+                reason = str(error)
+            _LOG.info("%s; going on from byte %d", reason, self._part.size)
+            pause = self._transfer.first_pause * 2 ** max(0, fruitless - 1)
+            time.sleep(min(_LONGEST_PAUSE, pause))
 
     def _attempt(self) -> None:
         start = self._part.size
@@ -138,7 +143,7 @@ class _Attempts:
             headers |= {"Range": f"bytes={start}-", "If-Range": self._part.said.validator}
         with self._answer(headers) as answer:
             if answer.status == 206:
-                if not self._continues(answer.headers, start):
+                if not start or not self._continues(answer.headers, start):
                     self._part.remove()
                     raise _LostError("the server went on from another place or with another file")
             else:
