@@ -13,6 +13,7 @@ from cyclegan_media.commands.translate_options import (
     add_provenance_options,
     add_sample_options,
     add_video_options,
+    add_voice_options,
     make_options,
 )
 
@@ -26,6 +27,7 @@ examples:
   cyclegan-media translate horses.mp4 -m models/horse2zebra -o zebras.mp4 --crf 18
   cyclegan-media translate zebras/ -m models/horse2zebra -o horses/ --direction b2a
   cyclegan-media translate anna.wav -m models/anna2ben -o as_ben.wav
+  cyclegan-media translate anna.wav -m models/anna2ben -o as_ben.wav --vocoder LJ_V1/generator_v1
   cyclegan-media translate anna.mp4 -m models/anna2ben -o as_ben.mp4 --faces
   cyclegan-media translate shoe.jpg -m models/edges2shoes -o shoes.jpg --samples 4 --seed 7
   cyclegan-media translate shoe.jpg -m models/edges2shoes -o red.jpg --latent-from red_shoe.jpg
@@ -72,6 +74,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_video_options(parser)
     add_face_options(parser)
     add_sample_options(parser)
+    add_voice_options(parser)
     add_provenance_options(parser)
     add_machine_options(parser)
 

@@ -99,6 +99,17 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_voice_options(parser: argparse.ArgumentParser) -> None:
+    """Add what concerns voices."""
+    voices = parser.add_argument_group("voices")
+    voices.add_argument(
+        "--vocoder",
+        metavar="VOCODER",
+        help="what makes the waveform of a model on log-mel spectra: griffin_lim (default), or the"
+        " file or folder of a published HiFi-GAN or Vocos",
+    )
+
+
 def add_provenance_options(parser: argparse.ArgumentParser) -> None:
     """Add what concerns that outputs say that they are synthetic."""
     group = parser.add_argument_group("provenance")
@@ -178,6 +189,7 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         samples=args.samples,
         seed=args.seed,
         latent_from=args.latent_from,
+        vocoder=args.vocoder,
         faces=_faces(args, analysis),
         provenance=args.provenance,
         credentials=_credentials(args),

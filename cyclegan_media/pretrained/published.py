@@ -181,7 +181,7 @@ def convert_published_state(
 
 
 def _convert(published: Any, where: str) -> tuple[Family, dict[str, Any], State]:
-    state = _plain_state(published, where)
+    state = plain_state(published, where)
     family = next((family for family in FAMILIES if family.recognise(state)), None)
     if family is None:
         raise UserError(
@@ -249,7 +249,15 @@ class _Names:
             raise UserError(f"{where}: key {key!r} has values that are not finite")
 
 
-def _plain_state(published: Any, where: str) -> State:
+def plain_state(published: Any, where: str) -> State:
+    """The tensors of a published state dict by name, without what old releases put around them.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        UserError: it holds anything but plain tensors of floating-point numbers, or none.
+    """
     for name in _NESTED:
         if isinstance(published, Mapping) and isinstance(published.get(name), Mapping):
             published = published[name]

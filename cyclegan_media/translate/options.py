@@ -15,6 +15,7 @@ from cyclegan_media.translate.tiles import Tile, check_tile
 
 if TYPE_CHECKING:
     from cyclegan_media.media.credentials import Credentials
+    from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.video import Progress
 
@@ -58,6 +59,10 @@ class Options:
     """Say in the tags of what is written that it is synthetic, and by which model."""
     credentials: Credentials | None = None
     """Sign that, too, by C2PA."""
+    vocoder: Vocoder | StrPath | None = None
+    """What makes the waveform, for a model on log-mel spectra: ``griffin_lim``, the file or folder
+    of a published vocoder (:func:`cyclegan_media.pretrained.vocoders.load_vocoder`), or one of
+    yours; ``None`` for Griffin-Lim."""
     samples: int | None = None
     """So many translations of each input, each by another latent code, where the model takes one;
     sample k has the same code for every input. ``None`` for one, which is the first."""
@@ -100,6 +105,7 @@ class FileOptions(TypedDict, total=False):
     faces: Faces | None
     provenance: bool
     credentials: Credentials | None
+    vocoder: Vocoder | StrPath | None
     samples: int | None
     seed: int | None
     latent_from: Example | None

@@ -33,6 +33,7 @@ from cyclegan_media.translate.options import (
 from cyclegan_media.translate.provenance import provenance_of
 
 if TYPE_CHECKING:
+    from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
 
 logger = logging.getLogger("cyclegan_media")
@@ -62,6 +63,7 @@ class Translator:
         self.name = "unnamed"
         """What outputs call the model: its folder's own name."""
         self._codes = Codes(model)
+        self._vocoders: dict[Any, Vocoder] = {}
         for network in (*model.generators.values(), *model.networks.values()):
             network.to(self.device).eval()
 
@@ -193,10 +195,12 @@ class Translator:
 
         Raises:
             UserError: it has no generator for the direction, or no latent code where one is asked
-                for; or the example that the style is borrowed from cannot be read.
+                for; or the example that the style is borrowed from, or the vocoder, cannot be read
+                or does not fit.
         """
         self.generator(options.direction)
         self._codes.check(options, self._where)
+        self._vocoder(options)
         self._apply(options)
 
     def translate_file(self, job: Job, options: Options) -> None:
@@ -235,6 +239,7 @@ class Translator:
             stream=options.stream,
             overwrite=options.overwrite,
             provenance=self.provenance("voice", options),
+            vocoder=self._vocoder(options),
         )
 
     def _translate_picture(self, job: Job, options: Options) -> None:
@@ -320,6 +325,19 @@ class Translator:
             return faces
         return replace(faces, options=FaceOptions.for_model(self.config.analysis))
 
+    def _vocoder(self, options: Options) -> Vocoder | None:
+        """What is to make waveforms; a file is read once."""
+        wanted = options.vocoder
+        if wanted is None:
+            return None
+        if self.modality != "voice":
+            raise UserError(f"{self._where}: translates pictures; a vocoder is for voices")
+        if wanted not in self._vocoders:
+            from cyclegan_media.translate.voice import find_vocoder
+
+            self._vocoders[wanted] = find_vocoder(self.model, wanted, self.device)
+        return self._vocoders[wanted]
+
     def _apply(self, options: Options, sample: int = 1) -> Apply:
         self.generator(options.direction)
         batch_size = options.batch_size or self._batch_size()
@@ -339,7 +357,7 @@ class Translator:
             raise UserError("faces: are looked for in files only")
         self.check(options)
         if self.modality == "voice":
-            return self._convert_array(source, options.direction, sample_rate)
+            return self._convert_array(source, options, sample_rate)
         if sample_rate is not None:
             raise UserError("sample_rate: this model translates pictures, not voices")
         if options.samples is None:
@@ -351,7 +369,7 @@ class Translator:
         return torch.stack(each) if isinstance(source, Tensor) else np.stack(each)
 
     def _convert_array(
-        self, voice: Any, direction: Direction, sample_rate: int | None
+        self, voice: Any, options: Options, sample_rate: int | None
     ) -> NDArray[Any] | Tensor:
         if not isinstance(voice, np.ndarray | Tensor) or voice.ndim != 1:
             raise UserError(
@@ -361,9 +379,11 @@ class Translator:
             raise UserError("sample_rate: is needed with a voice in memory (Hz)")
         from cyclegan_media.translate.voice import convert_voice
 
-        self.generator(direction)
+        self.generator(options.direction)
         samples = voice.detach().cpu().numpy() if isinstance(voice, Tensor) else voice
-        converted, _ = convert_voice(self.model, samples, sample_rate, direction)
+        converted, _ = convert_voice(
+            self.model, samples, sample_rate, options.direction, vocoder=self._vocoder(options)
+        )
         if isinstance(voice, Tensor):
             return torch.from_numpy(converted).to(voice)
         return converted.astype(voice.dtype)

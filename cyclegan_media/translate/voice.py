@@ -24,6 +24,7 @@ from cyclegan_media.media.audio_writer import check_audio_output, write_audio
 from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.pretrained import Direction, PretrainedModel
 from cyclegan_media.speech import (
+    GriffinLim,
     SpeakerStatistics,
     Vocoder,
     VoiceAnalysis,
@@ -65,7 +66,7 @@ def convert_voice(
     """
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
-        check_fit(model, vocoder)
+        vocoder = find_vocoder(model, vocoder)
     signal = np.asarray(samples, dtype=np.float32)
     if signal.ndim not in (1, 2) or signal.size == 0:
         raise UserError(f"samples: need shape (n,) or (channels, n), not {np.shape(samples)}")
@@ -118,19 +119,36 @@ def translate_recording(
     return write_audio(target, samples, rate, overwrite, tags=tags, provenance=provenance)
 
 
-def check_fit(model: PretrainedModel, vocoder: Vocoder) -> None:
-    """Refuse a vocoder that does not take the spectra of ``model``.
+def find_vocoder(
+    model: PretrainedModel,
+    vocoder: Vocoder | str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+) -> Vocoder:
+    """A vocoder that takes the spectra of ``model``.
+
+    Args:
+        vocoder: ``griffin_lim``, the file or folder of a published one, or one in memory.
+        device: where a published one computes.
 
     Raises:
-        UserError: says what the model has and what the vocoder takes.
+        UserError: it cannot be read; or it does not fit: says what the model has and what the
+            vocoder takes.
     """
     config = _analysis(model)
     if not isinstance(config, LogMelConfig):
+        name = vocoder if isinstance(vocoder, str | os.PathLike) else vocoder.name
         raise UserError(
-            f"vocoder {vocoder.name}: takes log-mel spectra, but this model's analysis is"
-            f" {config.kind!r}, which makes its own waveforms; leave the vocoder out"
+            f"vocoder {name}: takes log-mel spectra, but this model's analysis is {config.kind!r},"
+            " which makes waveforms itself; leave the vocoder out"
         )
+    if vocoder == GriffinLim.name:
+        return GriffinLim(config)
+    if isinstance(vocoder, str | os.PathLike):
+        from cyclegan_media.pretrained.vocoders import load_vocoder
+
+        vocoder = load_vocoder(vocoder, device=device)
     check_vocoder(vocoder, config)
+    return vocoder
 
 
 def _analysis(model: PretrainedModel) -> VoiceAnalysis:
