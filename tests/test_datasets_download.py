@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -165,6 +166,33 @@ def test_the_command_says_what_came_and_how_to_train(
     (described,) = json.loads(capsys.readouterr().out)
     assert described["folders"]["trainA"]["image"] == 2
     assert shlex.split(described["train"])[1:] == words
+
+
+def test_voices_come_with_the_folders_that_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Archives laid out as CMU ARCTIC's, brought by hand."""
+    monkeypatch.chdir(tmp_path)
+    for speaker in ("bdl", "slt"):
+        archive = Path(f"cmu_arctic_{speaker}.tar.bz2")
+        with tarfile.open(archive, "w:bz2") as file:
+            for name in ("wav/arctic_a0001.wav", "lab/arctic_a0001.lab", "COPYING"):
+                file.addfile(tarfile.TarInfo(f"cmu_us_{speaker}_arctic/{name}"))
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        with pytest.raises(UserError, match="the one that torchaudio publishes"):
+            fetch(find_set(f"cmu_arctic_{speaker}"), Path())
+        assert main(["download", f"cmu_arctic_{speaker}", "-o", ".", "--sha256", digest]) == 0
+        out = capsys.readouterr().out
+        assert "terms    free software without restriction" in out
+        assert ("needs the set cmu_arctic_slt, too" in out) == (speaker == "bdl")
+        assert names(Path(f"cmu_arctic_{speaker}")) == ["COPYING", "wav"]
+    line = out.splitlines()[-1]
+    told = build_parser().parse_args(shlex.split(line.removeprefix("  train    cyclegan-media ")))
+    files = find_files(told.data_a, told.data_b, ("audio",))
+    assert [path.parent.parent.name for path in (*files.train_a, *files.train_b)] == [
+        "cmu_arctic_bdl",
+        "cmu_arctic_slt",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,7 @@ def _list(entries: list[PublicSet], as_json: bool) -> None:
 
 
 def _description(entry: PublicSet, fetched: Fetched, into: Path) -> dict[str, Any]:
-    from cyclegan_media.datasets.public import train_command
-    from cyclegan_media.datasets.public.fetch import media_folders
+    from cyclegan_media.datasets.public import media_folders, missing_partner, train_command
 
     return {
         "name": entry.name,
@@ -184,6 +183,7 @@ def _description(entry: PublicSet, fetched: Fetched, into: Path) -> dict[str, An
         "record": str(fetched.record),
         "folder": str(fetched.folder),
         "folders": media_folders(fetched.folder),
+        "needs": missing_partner(entry, into),
         "train": train_command(entry, into),
     }
 
@@ -200,4 +200,8 @@ def _lines(d: dict[str, Any]) -> list[str]:
     for folder, counts in d["folders"].items():
         held = ", ".join(f"{count} {words[kind]}" for kind, count in counts.items() if count)
         lines.append(f"           {folder}: {held}")
-    return [*lines, f"  train    {d['train']}"] if d["train"] else lines
+    if d["train"]:
+        lines.append(f"  train    {d['train']}")
+    if d["needs"]:
+        lines.append(f"           which needs the set {d['needs']}, too")
+    return lines

@@ -163,6 +163,15 @@ def media_folders(folder: Path) -> dict[str, dict[str, int]]:
     return found
 
 
+def missing_partner(entry: PublicSet, into: Path) -> str | None:
+    """The other set that training needs, where it is not in ``into`` yet."""
+    for side in entry.pair or ():
+        name = side.partition("/")[0]
+        if name != entry.name and not (into / name).is_dir():
+            return name
+    return None
+
+
 def train_command(entry: PublicSet, into: Path) -> str | None:
     """The command that trains on the set, as one types it; ``None`` where nothing says which."""
     folder = into / entry.name
