@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from many_to_many import ENCODER, as_tensor, by_hand, many, noise
 from torch import Tensor
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.metrics.diversity import diversity, mean_scores, score_samples
+from cyclegan_media.media import Image, write_image
+from cyclegan_media.metrics.diversity import (
+    ManyToManyScores,
+    diversity,
+    mean_scores,
+    score_samples,
+)
 from cyclegan_media.metrics.image import ssim
+from cyclegan_media.pretrained import save_model
+from cyclegan_media.translate import Translator
 
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "measure_diversity.py"
 C1 = 0.01**2
 """The constant of SSIM's luminance term for values in 0…1 (Wang 2004, eq. 7)."""
 
@@ -93,3 +108,43 @@ def test_the_mean_is_over_inputs() -> None:
     assert mean.lpips is None
     with pytest.raises(UserError, match="no input"):
         mean_scores([])
+
+
+def test_the_script_measures_both_directions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(SCRIPT))["main"]
+    parts = many(encoder_a=ENCODER, encoder_b=ENCODER)
+    folder = save_model(tmp_path / "model", parts)
+    model = Translator(parts, device="cpu")
+    wanted: dict[str, ManyToManyScores] = {}
+    ways: list[Any] = [("a2b", "b2a", "testA"), ("b2a", "a2b", "testB")]
+    for way, back, data in ways:
+        picture = as_tensor(noise(len(wanted), (16, 20)))
+        pixels = ((picture[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        (tmp_path / data).mkdir()
+        write_image(tmp_path / data / "one.png", Image(pixels))
+        samples = model.translate(picture, direction=way, samples=3, seed=2)[:, 0]
+        encoder = parts.networks[f"encoder_{way[0]}"]
+        with torch.inference_mode():
+            again = [
+                by_hand(parts.generators[back], b[None], encoder(picture, b[None])[0])
+                for b in samples
+            ]
+        wanted[way] = score_samples(picture[0], samples, torch.cat(again))
+
+    arguments = ["--model", str(folder), "--samples", "3", "--seed", "2"]
+    both = ["--data-a", str(tmp_path / "testA"), "--data-b", str(tmp_path / "testB")]
+    assert main([*arguments, *both, "--json"]) == 0
+    directions = json.loads(capsys.readouterr().out)["directions"]
+    for way, scores in wanted.items():
+        got = directions[way][str(folder)]
+        assert got["lpips"] is None
+        for name in ("diversity", "psnr", "ssim"):
+            assert got[name] == pytest.approx(getattr(scores, name), rel=1e-4)
+    assert main([*arguments, *both]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["a2b", "diversity", "PSNR", "dB", "SSIM"]
+    assert table[1].split()[:2] == [str(folder), f"{wanted['a2b'].diversity:.3f}"]
+    assert main(arguments) == 2
+    assert "--data-a" in capsys.readouterr().err

@@ -172,9 +172,6 @@ def test_tiles_have_the_style_of_the_whole(model: Translator, tmp_path: Path) ->
         assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
-# ---------------------------------------------------------------------------- borrowed codes
-
-
 # ---------------------------------------------------------------------------- what is refused
 
 
