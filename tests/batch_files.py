@@ -23,17 +23,15 @@ def watch(event, arguments):
     if event != "open" or not isinstance(arguments[0], (str, os.PathLike)):
         return
     name = os.path.basename(arguments[0])
-    if name.endswith(".died"):
-        return
-    if "dies-once" in name and not os.path.exists(os.fspath(arguments[0]) + ".died"):
+    if name == "dies-once.png" and not os.path.exists(os.fspath(arguments[0]) + ".died"):
         os.close(os.open(os.fspath(arguments[0]) + ".died", os.O_CREAT | os.O_WRONLY))
         os.kill(os.getpid(), signal.SIGSEGV)
-    elif "exits" in name:
+    elif name == "exits.png":
         os._exit(7)
-    elif "hangs" in name:
+    elif name in ("hangs.png", "z-hangs.png"):
         time.sleep(600)
 
-if "-c" in sys.orig_argv or any("ray" in argument for argument in sys.orig_argv):
+if "-c" in sys.orig_argv or any("default_worker.py" in argument for argument in sys.orig_argv):
     sys.addaudithook(watch)  # a worker, not its parent, which looks at all inputs first
 '''
 

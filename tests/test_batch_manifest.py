@@ -79,6 +79,7 @@ def test_both_forms_say_the_same(folder: Path, text: str, suffix: str, mark: byt
         ("input,input\na.png,a.png\n", "line 1: the column 'input' comes twice"),
         ("input,output\na.png\n", "line 2: has 1 cells, but the header names 2"),
         ("input\na.png\nmissing.png\n", "line 3: input {folder}/missing.png: there is no such"),
+        (f"input\n{'x' * 5000}\n", "xxx: there is no such file"),
         ("input\n.\n", "line 2: input {folder}: is a folder"),
         ('input\n"a.png\n', "line 2: is no CSV"),
         ("input,direction\na.png,up\n", "line 2: options: direction: input should be 'a2b'"),
@@ -131,6 +132,8 @@ def test_mistakes_in_csv(folder: Path, text: str | bytes, said: str) -> None:
         ('{"input": "a.png", "options": {"crf": true}}', "line 1: options: crf: "),
         ('{"input": "a.png", "options": {"batch_size": 1.5}}', "options: batch_size: "),
         ('{"input": "a\\u0000.png"}', "input: is no file name"),
+        ('{"input": "a\\ud800.png"}', "input: is no text"),
+        ('{"input": "a.png", "output": "\\udcff.png"}', "output: is no text"),
     ],
 )
 def test_mistakes_in_json_lines(folder: Path, text: str, said: str) -> None:

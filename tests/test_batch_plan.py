@@ -55,6 +55,26 @@ def test_a_folder_keeps_its_structure_and_gives_what_the_model_takes(source: Pat
     assert voices == ["voice.mp3", "sub/voice.wma.wav"]
 
 
+def test_damaged_and_empty_files_do_not_stop_the_plan(source: Path) -> None:
+    (source / "4.png").write_bytes(b"")
+    targets = [p.target for p in planned([str(source)], source.parent / "out")]
+    assert "4.png" in targets
+    undecodable = os.fsencode(source) + b"/\xff.png"
+    with open(undecodable, "wb"):
+        pass
+    with pytest.raises(UserError, match="has a name that is no UTF-8 text; rename it"):
+        planned([str(source)], source.parent / "out")
+
+
+def test_the_same_input_by_another_path_is_the_same(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = source.parent / "out"
+    absolute = planned([f"{source}/*.png"], out)
+    monkeypatch.chdir(source)
+    assert [p.identity for p in planned(["*.png"], out)] == [p.identity for p in absolute]
+
+
 def test_globs_and_files_go_under_their_names(source: Path) -> None:
     out = source.parent / "out"
     everywhere = f"{source.parent}/i?/**/*.*"

@@ -57,7 +57,7 @@ def test_a_folder_with_a_bad_file_is_done_reported_and_not_done_again(
     )
     assert (by_name["sub/clip.mp4"]["frames"], by_name["sub/clip.mp4"]["attempts"]) == (6, 1)
     page = (out / "report.html").read_text()
-    assert "1 of 4 files could not be translated." in page
+    assert "3 of 4 files are done. 1 could not be translated." in page
     assert "bad &lt;b&gt;.png" in page
     assert "<b>" not in page
     assert list(out.rglob("*.partial-*")) == []

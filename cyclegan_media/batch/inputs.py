@@ -6,10 +6,11 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cyclegan_media.batch import remote
 from cyclegan_media.batch.manifest import MANIFESTS, read_manifest
+from cyclegan_media.batch.outputs import is_text
 from cyclegan_media.batch.settings import BatchOptions, FileSettings
 from cyclegan_media.errors import UserError, from_os_error
 from cyclegan_media.media.kinds import kind_of, natural_order
@@ -59,17 +60,21 @@ def _expand(job: str, out: Path | None, options: BatchOptions) -> Iterator[Entry
     if Path(job).suffix.lower() in MANIFESTS and not remote.is_url(job):
         for row in read_manifest(Path(job), options):
             yield Entry(
-                row.source, row.output, _last(row.source), row.model, row.settings, row.where, False
+                row.source,
+                row.output,
+                remote.name_of(row.source).name,
+                row.model,
+                row.settings,
+                row.where,
+                False,
             )
         return
     if options.model is None:
         raise UserError(f"{job}: name the model that translates it with -m")
     for source, name, found in _sources(job, out):
+        if not is_text(source):
+            raise UserError(f"{source!r}: has a name that is no UTF-8 text; rename it")
         yield Entry(source, None, name, options.model, options.settings, source, found)
-
-
-def _last(source: str) -> str:
-    return PurePosixPath(source).name
 
 
 def _sources(job: str, out: Path | None) -> Iterator[tuple[str, str, bool]]:
@@ -78,19 +83,19 @@ def _sources(job: str, out: Path | None) -> Iterator[tuple[str, str, bool]]:
         yield from remote.find(job)
         return
     path = Path(job)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  (answers for whatever text)
         files = list(_walk(path, out))
         if not files:
             raise UserError(f"{job}: holds no picture, video or recording")
         yield from ((str(file), file.relative_to(path).as_posix(), True) for file in files)
-    elif glob.has_magic(job) and not path.exists():
+    elif glob.has_magic(job) and not os.path.exists(path):  # noqa: PTH110
         base = _fixed_part(job)
         matches = [Path(match) for match in glob.glob(job, recursive=True)]  # noqa: PTH207
         files = sorted((file for file in matches if _is_input(file, out)), key=_order)
         if not files:
             raise UserError(f"{job}: matches no picture, video or recording")
         yield from ((str(file), file.relative_to(base).as_posix(), True) for file in files)
-    elif path.exists():
+    elif os.path.exists(path):  # noqa: PTH110
         yield str(path), path.name, False
     else:
         raise UserError(f"{job}: there is no such file or folder")

@@ -22,7 +22,7 @@ def check_relative(name: str, where: str) -> str:
             that the batch uses itself; ``where`` begins the sentence.
     """
     shown = repr(name[:200])
-    if not name.strip() or _CONTROL.search(name):
+    if not name.strip() or _CONTROL.search(name) or not is_text(name):
         raise UserError(f"{where}: output {shown}: is no file name")
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or "://" in name:
         raise UserError(
@@ -33,9 +33,18 @@ def check_relative(name: str, where: str) -> str:
         raise UserError(f"{where}: output {shown}: climbs out of the folder of outputs by '..'")
     if any(part.startswith(STATE_PREFIX) or PARTIAL_MARK in part for part in parts):
         raise UserError(f"{where}: output {shown}: is a name that batches use themselves")
-    if any(len(os.fsencode(part)) > 200 for part in parts):
+    if any(len(part.encode()) > 200 for part in parts):
         raise UserError(f"{where}: output {shown}: is too long; a name has 200 bytes at most")
     return str(PurePosixPath(*parts))
+
+
+def is_text(name: str) -> bool:
+    """Whether ``name`` can be written as UTF-8; bytes of file names that are none cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_inside(folder: Path, name: str, where: str) -> Path:

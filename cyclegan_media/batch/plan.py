@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from cyclegan_media.batch import remote
 from cyclegan_media.batch.inputs import Entry
 from cyclegan_media.batch.outputs import check_inside, check_relative
-from cyclegan_media.errors import UserError
-from cyclegan_media.media.kinds import check_input, kind_of
+from cyclegan_media.errors import UserError, from_os_error
+from cyclegan_media.media.kinds import kind_of
 from cyclegan_media.translate.folder import (
     TRANSLATED,
     Job,
@@ -105,8 +104,8 @@ def make_plan(
         taken[key] = entry.where
         identity = {
             "model": model.fingerprint,
-            "precision": precision,
-            "source": entry.source,
+            "precision": "fp32" if precision == "auto" else precision,
+            "source": _same_everywhere(entry.source),
             **entry.settings.result,
         }
         planned.append(
@@ -124,21 +123,16 @@ def make_plan(
     return planned
 
 
-def _file_of(source: str) -> Path:
-    """The source as a path that has its name, which is all that is looked at."""
-    return Path(unquote(urlsplit(source).path)) if remote.is_url(source) else Path(source)
-
-
 def _target(entry: Entry, model: ModelInfo) -> str | None:
     """The output's path in the destination; ``None`` for what a folder holds by the way."""
-    file = _file_of(entry.source)
+    file = remote.name_of(entry.source)
     if entry.found and kind_of(file) not in TRANSLATED[model.modality]:
         return None
     try:
         check_kind(file, model.modality)
         name = entry.output
         if name is None:
-            inside = PurePosixPath(unquote(entry.name))
+            inside = PurePosixPath(entry.name)
             name = str(inside.with_name(output_name(file, model.modality)))
         name = check_relative(name, entry.where)
         check_target_kind(Job(file, Path(name)), model.modality)
@@ -147,6 +141,10 @@ def _target(entry: Entry, model: ModelInfo) -> str | None:
             raise
         raise UserError(f"{entry.where}: {error}") from error
     return name
+
+
+def _same_everywhere(source: str) -> str:
+    return source if remote.is_url(source) else os.path.abspath(source)  # noqa: PTH100
 
 
 def _check_model(entry: Entry, model: ModelInfo) -> None:
@@ -173,11 +171,14 @@ def _stamps(entries: Iterable[Entry]) -> list[tuple[int | None, str]]:
         try:
             if remote.is_url(entry.source):
                 return remote.stamp(entry.source)
-            state = check_input(entry.source).stat()
+            # What is in it, its worker finds out: it may be damaged or empty.
+            state = Path(entry.source).stat()
         except UserError as error:
             if str(error).startswith(entry.where):
                 raise
             raise UserError(f"{entry.where}: input {error}") from error
+        except OSError as error:
+            raise from_os_error(error, entry.source, "looking at it") from error
         return state.st_size, f"{state.st_size}-{state.st_mtime_ns}"
 
     if not any(remote.is_url(entry.source) for entry in entries):

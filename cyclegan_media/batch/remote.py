@@ -51,7 +51,15 @@ def local_path(url: str) -> Path | None:
     """The path of a ``file://`` URL; ``None`` for others."""
     if not url.startswith("file://"):
         return None
-    return Path(unquote(url.removeprefix("file://")))
+    return Path(url.removeprefix("file://"))
+
+
+def name_of(source: str) -> Path:
+    """A path or URL as a path that ends in the same name; for looking at the name alone."""
+    if not is_url(source):
+        return Path(source)
+    path = urlsplit(source).path if source.startswith("http") else source.partition("://")[2]
+    return Path(unquote(path) if source.startswith("http") else path)
 
 
 def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
@@ -88,7 +96,7 @@ def find(url: str) -> Iterator[tuple[str, str, bool]]:
         elif url.endswith("/") or (not url.startswith("http") and system.isdir(path)):
             base, paths = path.rstrip("/"), system.find(path)
         else:
-            yield url, PurePosixPath(urlsplit(url).path).name, False
+            yield url, name_of(url).name, False
             return
     except Exception as error:
         raise failure(url, "listing it", error) from error

@@ -130,11 +130,11 @@ _CLASSES = {"done": "done", "failed": "failed", "set aside": "aside"}
 
 def _html(work: WorkList, output: str, totals: Totals) -> Iterator[str]:
     bad = totals.failed + totals.set_aside
-    verdict = "All files are done."
-    if bad or totals.left:
-        verdict = f"{bad} of {totals.files} files could not be translated."
-        if totals.left:
-            verdict += f" {totals.left} are left to do: run the same command again."
+    said = [f"{totals.done} of {totals.files} files are done."]
+    if bad:
+        said.append(f"{bad} could not be translated.")
+    if totals.left:
+        said.append(f"{totals.left} are left to do: run the same command again.")
     counts = {
         "Files": totals.files,
         "Done": totals.done,
@@ -160,7 +160,7 @@ def _html(work: WorkList, output: str, totals: Totals) -> Iterator[str]:
 </head>
 <body>
 <h1>Batch {escape(output)}</h1>
-<p>{verdict}</p>
+<p>{" ".join(said)}</p>
 <table>{facts}</table>
 """
     if bad:

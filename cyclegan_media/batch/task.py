@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from cyclegan_media.batch import remote
 from cyclegan_media.batch.outputs import check_inside
@@ -223,7 +222,7 @@ def _source(task: Task) -> Iterator[Path]:
     if not remote.is_url(task.source):
         yield Path(task.source)
         return
-    suffix = Path(unquote(urlsplit(task.source).path)).suffix.lower()
+    suffix = remote.name_of(task.source).suffix.lower()
     path = _scratch(task, f"in{suffix}")
     try:
         remote.fetch(task.source, path, task.max_download)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan_media.batch.plan import Planned
-from cyclegan_media.errors import UserError
+from cyclegan_media.errors import RunError, UserError
 
 State = Literal["pending", "running", "done", "failed", "set aside"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "set aside")
@@ -142,15 +142,15 @@ class WorkList:
             UserError: an output that no batch here made exists and ``overwrite`` is false, or one
                 was begun with other settings and ``restart`` is false.
         """
-        begin, end = ("BEGIN IMMEDIATE", "COMMIT")
-        self._database.execute(begin)
+        self._run("BEGIN IMMEDIATE")
         try:
-            self._database.execute("UPDATE files SET position = NULL")
+            self._run("UPDATE files SET position = NULL")
             for position, planned in enumerate(plan):
                 self._merge(position, planned, exists, overwrite, restart, retry)
-            self._database.execute(end)
+            self._run("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            if self._database.in_transaction:
+                self._run("ROLLBACK")
             raise
 
     def _merge(
@@ -219,7 +219,7 @@ class WorkList:
     def rows(self) -> Iterator[Row]:
         """All files asked for, in their order."""
         query = "SELECT * FROM files WHERE position IS NOT NULL ORDER BY position"
-        for found in self._database.execute(query):
+        for found in self._run(query):
             yield Row(**found)
 
     def counts(self) -> dict[State, int]:
@@ -276,14 +276,17 @@ class WorkList:
             number,
         )
 
-    def _run(self, query: str, *values: Any) -> None:
-        self._database.execute(query, values)
+    def _run(self, query: str, *values: Any) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(query, values)
+        except sqlite3.OperationalError as error:
+            raise RunError(f"{self.path}: cannot be written or read: {error}") from error
 
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        return self._database.execute(query, values).fetchall()
+        return self._run(query, *values).fetchall()
 
     def _one(self, query: str, *values: Any) -> Row | None:
-        found = self._database.execute(query, values).fetchone()
+        found = self._run(query, *values).fetchone()
         return None if found is None else Row(**found)
 
 
