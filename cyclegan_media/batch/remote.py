@@ -143,6 +143,8 @@ def fetch(url: str, path: Path, most: int) -> None:
                         f"{url}: is larger than {most} bytes; raise the limit with --max-download"
                     )
                 target.write(block)
+    except CycleganMediaError:
+        raise
     except Exception as error:
         raise failure(url, "fetching it", error) from error
 
@@ -169,6 +171,8 @@ def send(path: Path, url: str, *, overwrite: bool) -> None:
         finally:
             if system.exists(partial):
                 system.rm_file(partial)
+    except CycleganMediaError:
+        raise
     except Exception as error:
         raise failure(url, "writing it", error) from error
 
@@ -187,8 +191,6 @@ def existing(url: str) -> set[str]:
 
 def failure(url: str, doing: str, error: Exception) -> CycleganMediaError:
     """What libraries raise in many ways, as one sentence."""
-    if isinstance(error, CycleganMediaError):
-        return error
     reason: Any = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return UserError(f"{url}: there is no such file")

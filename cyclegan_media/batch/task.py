@@ -284,7 +284,9 @@ def _trace(error: Exception) -> str:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    while error is not None:
+    seen: list[BaseException] = []  # what caused an error can be the error itself
+    while error is not None and error not in seen:
+        seen.append(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         if isinstance(error, RunError) and "the disk is full" in str(error):
