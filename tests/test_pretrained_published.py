@@ -22,6 +22,7 @@ from cyclegan_media.pretrained import (
 )
 from cyclegan_media.pretrained.published import FAMILIES, read_checkpoint
 from cyclegan_media.pretrained.published_family import State
+from cyclegan_media.speech import AnalysisConfig
 
 RESNET = "ResNet generator of the CycleGAN release"
 SPECS: list[tuple[str, dict[str, Any]]] = [
@@ -198,11 +199,13 @@ def test_voices_need_their_statistics(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="_CheckPoint: is a voice generator, which needs the stat"):
         import_published(path)
-    model = import_published(
-        path, statistics={"a.mean": torch.zeros(8)}, analysis={"coefficients": 8}
-    )
+    statistics = {"a.mean": torch.zeros(8)}
+    with pytest.raises(UserError, match=r"^analysis\.bands: "):
+        import_published(path, statistics=statistics, analysis={"bands": 8})
+    model = import_published(path, statistics=statistics, analysis={"coefficients": 8})
     loaded = load_model(save_model(tmp_path / "model", model))
     assert loaded.config.modality == "voice"
+    assert loaded.config.analysis == AnalysisConfig(coefficients=8).model_dump(mode="json")
     assert loaded.config.paper == "Kaneko 2019, arXiv 1904.04631"
     assert torch.equal(loaded.statistics["a.mean"], torch.zeros(8))
     assert torch.equal(loaded.generators["a2b"].state_dict()["head.bias"], ours["head.bias"])

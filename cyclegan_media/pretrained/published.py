@@ -29,6 +29,7 @@ from cyclegan_media.pretrained.published_family import Family, State
 from cyclegan_media.pretrained.published_image import IMAGE_FAMILIES
 from cyclegan_media.pretrained.published_voice import VOICE_FAMILIES
 from cyclegan_media.pretrained.tensors import check_finite
+from cyclegan_media.speech.kinds import parse_analysis
 
 FAMILIES = (*IMAGE_FAMILIES, *VOICE_FAMILIES)
 
@@ -57,7 +58,9 @@ def import_published(
         other: the checkpoint of the opposite direction, if there is one.
         domains: names of domain A and domain B.
         statistics, analysis: of a voice model, which no checkpoint holds: what spectra are
-            standardised by, and the settings they are computed with.
+            standardised by, and the settings they are computed with: ``kind: log_mel`` for
+            MaskCycleGAN-VC. Statistics of decimal logarithms, as MelGAN has them, are multiplied
+            by ln 10.
 
     Raises:
         UserError: a file is missing, damaged, holds more than tensors, or is not a generator
@@ -90,6 +93,8 @@ def import_published(
             " the analysis settings that it was trained with; give them in Python to"
             " import_published(statistics=…, analysis=…)"
         )
+    if modality == "voice" and analysis is not None:
+        analysis = parse_analysis(analysis).model_dump(mode="json")
     config = ModelConfig.model_validate(
         {
             "modality": modality,
