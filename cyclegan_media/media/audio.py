@@ -138,7 +138,8 @@ def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     return np.pad(resampled, ((0, 0), (0, missing)))[:, :wanted]
 
 
-def _max_samples(rate: int) -> int:
+def max_samples(rate: int) -> int:
+    """The most samples of a recording that are held in memory, by ``$CYCLEGAN_MEDIA_MAX_HOURS``."""
     text = os.environ.get(MAX_HOURS_VARIABLE)
     try:
         hours = DEFAULT_MAX_HOURS if text is None else float(text)
@@ -160,7 +161,7 @@ def _read_by_soundfile(path: Path) -> Audio | None:
 
     try:
         with soundfile.SoundFile(path) as file:
-            if file.frames > _max_samples(file.samplerate):
+            if file.frames > max_samples(file.samplerate):
                 raise _refuse_length(path)
             cut = _CUT_SHORT.search(file.extra_info)
             if cut:
@@ -230,7 +231,7 @@ def _decoded(
 
     rate = source.codec_context.sample_rate
     resampler = av.AudioResampler(format="fltp", layout=source.codec_context.layout, rate=rate)
-    left = _max_samples(rate)
+    left = max_samples(rate)
     for frame in container.decode(source):
         frame.pts = None  # gaps in the timestamps are no silence in the recording
         for part in resampler.resample(frame):

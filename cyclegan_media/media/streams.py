@@ -16,7 +16,7 @@ from cyclegan_media.errors import RunError
 
 Tell = Callable[[str], None]
 
-_AUDIO_ENCODERS = ("aac", "libopus", "libmp3lame", "ac3", "mp2", "flac")
+AUDIO_ENCODERS = ("aac", "libopus", "libmp3lame", "ac3", "mp2", "flac")
 _SUBTITLE_ENCODERS = ("subrip", "mov_text", "webvtt", "ass")
 _BITS_A_CHANNEL = 96_000
 _TELEVISION = ("mp2", "mp3", "ac3", "dts", "dvb_subtitle", "dvb_teletext")
@@ -49,9 +49,9 @@ def carry_over(source: Stream, container: OutputContainer, tell: Tell) -> Track 
     if source.type not in ("audio", "subtitle", "attachment"):
         tell(f"{label} is left out")
         return None
-    if _can_be_copied(source, container.format.name):
+    if can_be_copied(source, container.format.name):
         copy = container.add_stream_from_template(source)
-        _describe(copy, source)
+        describe_like(copy, source)
         return None if source.type == "attachment" else CopiedTrack(copy)
     if isinstance(source, AudioStream) and source.codec_context is not None:
         return _encoded_audio(source, container, label, tell)
@@ -66,12 +66,14 @@ def kept_tags(tags: dict[str, str]) -> dict[str, str]:
     return {key: text for key, text in tags.items() if not key.lower().startswith(_OF_THE_FILE)}
 
 
-def _describe(stream: Stream, source: Stream) -> None:
+def describe_like(stream: Stream, source: Stream) -> None:
+    """Give a stream the tags and the disposition of another."""
     stream.metadata.update(kept_tags(source.metadata))
     stream.disposition = source.disposition
 
 
-def _can_be_copied(source: Stream, format_name: str) -> bool:
+def can_be_copied(source: Stream, format_name: str) -> bool:
+    """Whether a container of this format takes the packets of a stream."""
     if source.type != "attachment" and source.codec_context is None:
         return False
     if format_name in _TAKES:
@@ -110,16 +112,16 @@ class CopiedTrack:
 def _encoded_audio(
     source: AudioStream, container: OutputContainer, label: str, tell: Tell
 ) -> EncodedAudio | None:
-    for name in _AUDIO_ENCODERS:
-        settings = _audio_settings(name, source, container.format.name)
+    for name in AUDIO_ENCODERS:
+        settings = audio_settings(name, source, container.format.name)
         if settings is None:
             continue
         rate, layout = settings
         stream = container.add_stream(name, rate=rate)
         assert isinstance(stream, AudioStream)
         stream.codec_context.layout = layout
-        stream.codec_context.bit_rate = _BITS_A_CHANNEL * source.channels
-        _describe(stream, source)
+        stream.codec_context.bit_rate = bit_rate_for(source)
+        describe_like(stream, source)
         tell(
             f"{label} is encoded anew as {name}: {container.format.name} cannot hold"
             f" {source.codec_context.codec.canonical_name}"
@@ -129,7 +131,12 @@ def _encoded_audio(
     return None
 
 
-def _audio_settings(name: str, source: AudioStream, format_name: str) -> tuple[int, str] | None:
+def bit_rate_for(source: AudioStream) -> int:
+    """Bits per second at which sound is encoded anew without a loss that is heard."""
+    return _BITS_A_CHANNEL * source.channels
+
+
+def audio_settings(name: str, source: AudioStream, format_name: str) -> tuple[int, str] | None:
     """Sampling rate and channel layout nearest to the source's that codec and container take."""
     if format_name in _TAKES and name not in _TAKES[format_name]:
         return None
@@ -163,7 +170,7 @@ class EncodedAudio:
         except EOFError:
             frames = []
         except av.FFmpegError as error:
-            raise _damaged(self._source, packet) from error
+            raise damaged(self._source, packet) from error
         encoded = [out for frame in frames for out in self._stream.encode(frame)]
         return encoded if packet.size else [*encoded, *self._stream.encode(None)]
 
@@ -180,7 +187,7 @@ def _encoded_subtitles(
     stream = container.add_stream(names[0])
     assert isinstance(stream, SubtitleStream)
     stream.codec_context.subtitle_header = context.subtitle_header
-    _describe(stream, source)
+    describe_like(stream, source)
     tell(
         f"{label} is encoded anew as {names[0]}: {format_name} cannot hold"
         f" {context.codec.canonical_name}"
@@ -200,7 +207,7 @@ class EncodedSubtitles:
         try:
             texts = self._source.codec_context.decode2(packet)
         except av.FFmpegError as error:
-            raise _damaged(self._source, packet) from error
+            raise damaged(self._source, packet) from error
         if texts is None or not len(texts):  # the pause between two texts
             return []
         texts.start_display_time = 0
@@ -212,7 +219,8 @@ class EncodedSubtitles:
         return [encoded]
 
 
-def _damaged(source: Stream, packet: av.Packet) -> RunError:
+def damaged(source: Stream, packet: av.Packet) -> RunError:
+    """What to raise where a packet cannot be decoded."""
     path = source.container.name.removeprefix("file:")
     time = float((packet.pts or 0) * (packet.time_base or 0))
     return RunError(f"{path}: {source.type} track {source.index} is damaged at {time:.2f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -21,6 +22,8 @@ _BEFORE_ZERO: int = Flags.ts_negative.value  # type: ignore[assignment]
 _ANY_RATE: int = Flags.variable_fps.value  # type: ignore[assignment]
 _WITHOUT_TAGS = ("mpegts", "mpeg")
 _WITHOUT_ASPECT = ("vp8", "vp9", "av1")
+_FINEST_UNIT = 2**31 - 1
+"""Of a second, that FFmpeg writes into MP4."""
 _OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _CLASSIC_TAGS = frozenset(
     {
@@ -100,15 +103,25 @@ def merged_tags(tags: Mapping[str, str], added: Mapping[str, str]) -> dict[str, 
     return merged
 
 
-def mp4_options(tags: Iterable[str], time_base: Fraction) -> dict[str, str]:
-    """FFmpeg's options for a file with tags of these names and a video with this time base."""
+def mp4_options(
+    tags: Iterable[str], time_base: Fraction, sample_rate: int | None = None
+) -> dict[str, str]:
+    """FFmpeg's options for a file with tags of these names and a video with this time base.
+
+    Args:
+        sample_rate: of sound that is encoded for it.
+    """
     flags = "+faststart"  # the index first, so that playing can begin while it loads
     if not {name.lower() for name in tags} <= _CLASSIC_TAGS:
         flags += "+use_metadata_tags"
     # A track that begins late is stored with its delay in a unit of the file's own, milliseconds
     # unless told otherwise.
     unit = time_base.denominator
-    return {"movflags": flags, "movie_timescale": str(unit if 1000 <= unit <= 10**6 else 90000)}
+    unit = unit if 1000 <= unit <= 10**6 else 90000
+    if sample_rate is not None:
+        both = math.lcm(unit, sample_rate)
+        unit = both if both <= _FINEST_UNIT else unit
+    return {"movflags": flags, "movie_timescale": str(unit)}
 
 
 def shifted_chapters(chapters: Iterable[Any], origin: Fraction) -> list[Any]:

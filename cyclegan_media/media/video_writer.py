@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import av
+from av.audio.stream import AudioStream
 from av.sidedata.sidedata import Type as SideData
 
 from cyclegan_media.errors import RunError, from_os_error
+from cyclegan_media.media.sound_track import NewSound, add_changed_audio
 from cyclegan_media.media.streams import CopiedTrack, Track, carry_over, kept_tags
 from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_container import (
@@ -67,6 +69,7 @@ class VideoWriter:
         preset: how thoroughly to search, by the encoder's own names.
         tags: added to the file's metadata; a tag that the source has too keeps both texts.
         name: what messages call the file; ``None`` for ``path``.
+        sound: what takes the place of a sound stream of the source.
 
     Raises:
         UserError: format, codec, crf or preset are unknown or do not go together.
@@ -83,6 +86,7 @@ class VideoWriter:
         preset: str | None = None,
         tags: Mapping[str, str] | None = None,
         name: str | os.PathLike[str] | None = None,
+        sound: NewSound | None = None,
     ) -> None:
         self.name = Path(path if name is None else name)
         self.frames = 0
@@ -94,8 +98,8 @@ class VideoWriter:
         self._abilities = Abilities(self._container.format)
         try:
             self._choose_settings(source, codec, crf, preset)
-            self._add_streams(source)
-            self._describe(source, tags or {})
+            self._add_streams(source, sound)
+            self._describe(source, tags or {}, sound)
             with self._told_as("beginning it"):
                 self._container.start_encoding()
         except BaseException:
@@ -259,12 +263,17 @@ class VideoWriter:
         if given.block != wanted.block:
             self._tell(f"is stored as {self.settings.pixel_format}, not as {wanted.format}")
 
-    def _add_streams(self, source: VideoReader) -> None:
+    def _add_streams(self, source: VideoReader, sound: NewSound | None) -> None:
         for stream in source.tracks:
             if stream.index == source.stream.index:
                 self._stream = self._add_video(source)
                 continue
-            track = carry_over(stream, self._container, self._tell)
+            track: Track | None
+            if sound is not None and stream.index == sound.stream:
+                assert isinstance(stream, AudioStream)
+                track = add_changed_audio(stream, self._container, sound.change, self._tell)
+            else:
+                track = carry_over(stream, self._container, self._tell)
             if track is not None:
                 self._tracks[stream.index] = track
 
@@ -288,7 +297,9 @@ class VideoWriter:
             self._tell(f"{codec} in this format cannot keep the pixel aspect")
         return stream
 
-    def _describe(self, source: VideoReader, tags: Mapping[str, str]) -> None:
+    def _describe(
+        self, source: VideoReader, tags: Mapping[str, str], sound: NewSound | None
+    ) -> None:
         self._container.metadata.update(merged_tags(source.container.metadata, tags))
         if tags and not self._abilities.tags:
             self._tell(f"{self._container.format.name} has no place to say that it is synthetic")
@@ -296,7 +307,11 @@ class VideoWriter:
         self._container.set_chapters(shifted_chapters(chapters, source.origin))
         if self._abilities.is_iso:
             self._container.container_options.update(
-                mp4_options(self._container.metadata, self.settings.time_base)
+                mp4_options(
+                    self._container.metadata,
+                    self.settings.time_base,
+                    None if sound is None else sound.sample_rate,
+                )
             )
 
     def _tell(self, message: str) -> None:

@@ -62,7 +62,7 @@ _BEFORE_SECONDS, _AFTER_SECONDS = 0.06, 0.16
 
 @dataclass(frozen=True)
 class ActivityFeatures:
-    """What is measured of a recording, frame by frame; frame ``k`` begins at ``k · frame_seconds``."""
+    """What is measured of a recording; frame ``k`` begins at ``k · frame_seconds``."""
 
     level: NDArray[np.float32]
     """``(frames,)``: between 100 Hz and 4 kHz, in dB of full scale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -33,6 +34,7 @@ from cyclegan_media.translate.options import (
 from cyclegan_media.translate.provenance import provenance_of
 
 if TYPE_CHECKING:
+    from cyclegan_media.media.sound_track import NewSound
     from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
 
@@ -265,7 +267,25 @@ class Translator:
             provenance=provenance,
         )
 
-    def _translate_video(self, job: Job, options: Options) -> None:
+    def translate_clip(
+        self, job: Job, options: Options, sound: NewSound | None, records: Sequence[Provenance]
+    ) -> None:
+        """Translate a video that gets other sound, too.
+
+        Args:
+            records: what it says of that sound's making, beside its own.
+        """
+        self.generator(options.direction)
+        self._codes.check(options, self._where)
+        self._translate_video(job, options, sound, records)
+
+    def _translate_video(
+        self,
+        job: Job,
+        options: Options,
+        sound: NewSound | None = None,
+        records: Sequence[Provenance] = (),
+    ) -> None:
         from cyclegan_media.translate.video import translate_video
 
         apply, untouched = self._apply(options, job.sample), None
@@ -290,15 +310,20 @@ class Translator:
             stream=options.stream,
             overwrite=options.overwrite,
             progress=options.progress,
-            provenance=comment_tags(self.provenance("video", options)),
+            provenance=comment_tags([*self.provenance("video", options), *records]),
             untouched=untouched,
+            sound=sound,
         )
 
-    def provenance(self, medium: str, options: Options) -> list[Provenance]:
-        """What a ``picture``, ``video`` or ``voice`` says of its making; nothing if so asked."""
+    def provenance(self, medium: str, options: Options, *, parts: bool = False) -> list[Provenance]:
+        """What a ``picture``, ``video`` or ``voice`` says of its making; nothing if so asked.
+
+        Args:
+            parts: whether parts of it stay what they were; where faces alone change, they do.
+        """
         if not options.provenance:
             return []
-        parts = options.faces is not None
+        parts = parts or (options.faces is not None and medium != "voice")
         return [provenance_of(self.config, self.name, options.direction, medium, parts=parts)]
 
     def generator(self, direction: Direction) -> Backbone:

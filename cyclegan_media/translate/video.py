@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from cyclegan_media.errors import CycleganMediaError, RunError
 from cyclegan_media.files import atomic_file, check_output
+from cyclegan_media.media.sound_track import NewSound
 from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_writer import VideoWriter
@@ -65,6 +66,7 @@ def translate_video(
     progress: Progress | bool | None = None,
     provenance: Mapping[str, str] | None = None,
     untouched: Callable[[int], bool] | None = None,
+    sound: NewSound | None = None,
 ) -> VideoResult:
     """Translate the frames of a video; timestamps, sound, subtitles, tags and rotation are kept.
 
@@ -84,6 +86,7 @@ def translate_video(
         provenance: added to the metadata of the container.
         untouched: tells by its number whether a frame stays as it is; what ``apply`` makes of it is
             not used then, and it is encoded from its stored samples.
+        sound: what takes the place of a sound stream of the source.
 
     Raises:
         UserError: the source cannot be read, the target cannot be written, or the options do not
@@ -95,7 +98,14 @@ def translate_video(
     target = check_output(target, overwrite=overwrite)
     with VideoReader(source, stream) as video, atomic_file(target, overwrite=overwrite) as partial:
         with VideoWriter(
-            partial, video, codec=codec, crf=crf, preset=preset, tags=provenance, name=target
+            partial,
+            video,
+            codec=codec,
+            crf=crf,
+            preset=preset,
+            tags=provenance,
+            name=target,
+            sound=sound,
         ) as writer:
             run = _Run(apply, video, writer, untouched or (lambda number: False))
             with _shown(progress, video) as show, closing(run.batches(batch_size)) as batches:

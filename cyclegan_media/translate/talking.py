@@ -1,0 +1,247 @@
+"""A clip in which somebody talks: its picture and its voice translated in one pass.
+
+The voice comes first, since converting it needs the whole track: mixed to one channel, it is held
+in memory (:func:`convert_sound`) while the clip is then read once, its frames translated, and its
+sound decoded, mixed with the new voice and encoded beside them, sample for sample.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclegan_media.errors import UserError
+from cyclegan_media.files import check_output
+from cyclegan_media.media.kinds import kind_of
+from cyclegan_media.media.provenance import Provenance, comment_tags
+from cyclegan_media.media.sound_track import Block, NewSound, SoundReader
+from cyclegan_media.pretrained import Direction
+from cyclegan_media.speech import limit
+from cyclegan_media.speech.activity import measure_activity, speech_of
+from cyclegan_media.translate.folder import Job
+from cyclegan_media.translate.options import Options
+
+if TYPE_CHECKING:
+    from cyclegan_media.translate.translator import Translator
+
+logger = logging.getLogger("cyclegan_media")
+
+Samples = NDArray[np.float32]
+
+_FADE_SECONDS = 0.02
+"""From the original sound to the new voice and back."""
+
+
+@dataclass(frozen=True)
+class Talking:
+    """How the two models work on a clip, beside :class:`Options`."""
+
+    video: Translator | None = None
+    """Translates the picture; ``None`` leaves it as it is, copied."""
+    voice: Translator | None = None
+    """Converts the voice; ``None`` leaves the sound as it is, copied."""
+    video_direction: Direction | None = None
+    """Where it is not :attr:`Options.direction`."""
+    voice_direction: Direction | None = None
+    audio_stream: int | None = None
+    """Which sound stream is converted, counted from 0; ``None`` for the one players choose."""
+    gate: bool = True
+    """Keep the original sound where nobody speaks; else all of it goes through the model."""
+
+    def __post_init__(self) -> None:
+        for name, model, modality in (
+            ("video", self.video, "image"),
+            ("voice", self.voice, "voice"),
+        ):
+            if model is not None and model.modality != modality:
+                raise UserError(
+                    f"{name} model: is for {model.modality}s, but one for {modality}s is needed"
+                )
+        if self.video is None and self.voice is None:
+            raise UserError("a talking clip: needs a model of pictures, or of voices, or both")
+
+    def ways(self, options: Options) -> tuple[Direction, Direction]:
+        """The directions of picture and voice."""
+        way = options.direction
+        return self.video_direction or way, self.voice_direction or way
+
+    def check(self, options: Options) -> None:
+        """Whether the models can do what is asked, before any work.
+
+        Raises:
+            UserError: a model has no generator for its direction.
+        """
+        for model, way in zip((self.video, self.voice), self.ways(options), strict=True):
+            if model is not None:
+                model.generator(way)
+
+
+def translate_talking(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    talking: Talking,
+    options: Options | None = None,
+) -> Path:
+    """Translate a clip; ``target`` is complete or absent.
+
+    Timestamps, other tracks, chapters and tags stay, as do the start and the length of the sound,
+    to the sample. With a gate, sound without speech is the original's; see :func:`convert_sound`.
+
+    Memory holds the sound of the clip in one channel, twice, and what analysing it needs: see
+    docs/talking_clips.md.
+
+    Raises:
+        UserError: the source cannot be read or holds no sound to convert, the target cannot be
+            written, or a model lacks the direction; or the sound is longer than
+            ``$CYCLEGAN_MEDIA_MAX_HOURS``, else 6.
+        RunError: a frame or the sound is damaged, or the disk is full.
+    """
+    options = options or Options()
+    talking.check(options)
+    source, target = Path(source), check_output(target, overwrite=options.overwrite)
+    for path in (source, target):
+        if kind_of(path) != "video":
+            raise UserError(f"{path}: is no video, as a talking clip is; use --model for it")
+    if options.credentials is not None:
+        from cyclegan_media.media.credentials import signed_output
+
+        with signed_output(target, options.credentials, overwrite=options.overwrite) as unsigned:
+            translate_talking(source, unsigned, talking, replace(options, credentials=None))
+        return target
+    way, voice_way = talking.ways(options)
+    sound, records = None, []
+    if talking.voice is not None:
+        sound = convert_sound(
+            talking.voice, source, voice_way, stream=talking.audio_stream, gate=talking.gate
+        )
+        if sound is not None:
+            voice_options = replace(options, direction=voice_way)
+            records = talking.voice.provenance("voice", voice_options, parts=talking.gate)
+    if talking.video is not None:
+        job, video_options = Job(source, target), replace(options, direction=way)
+        talking.video.translate_clip(job, video_options, sound, records)
+    else:
+        _copy(source, target, sound, records, options)
+    return target
+
+
+def _copy(
+    source: Path,
+    target: Path,
+    sound: NewSound | None,
+    records: Sequence[Provenance],
+    options: Options,
+) -> None:
+    from cyclegan_media.media.video_copy import copy_with_sound
+
+    copy_with_sound(source, target, sound, tags=comment_tags(records), overwrite=options.overwrite)
+
+
+def convert_sound(
+    voice: Translator,
+    source: str | os.PathLike[str],
+    direction: Direction = "a2b",
+    *,
+    stream: int | None = None,
+    gate: bool = True,
+) -> NewSound | None:
+    """Convert the voice in a clip, to take the place of its sound.
+
+    All channels are mixed to one (their mean), which is converted, and the new voice is laid into
+    each channel at the level that the old one has there (the factor by which the mix comes nearest
+    to the channel while somebody speaks).
+
+    With a gate, only what :mod:`cyclegan_media.speech.activity` takes for speech goes through the
+    model. Between the stretches of speech the original samples stay; the change from one to the
+    other takes 20 ms. Background under speech is not kept: it is part of what is converted.
+
+    Returns:
+        The new sound; ``None`` where a gate finds no speech at all, which is logged.
+
+    Raises:
+        UserError: the clip has no such sound, or it is too long.
+        RunError: the sound is damaged.
+    """
+    reader = SoundReader(source, stream)
+    rate = reader.sample_rate
+    mixed = np.concatenate([np.zeros(0, np.float32), *(_mix(block) for block in reader)])
+    if not len(mixed):
+        raise UserError(f"{source}: holds no sound that can be decoded")
+    fades = _Fades([(0, len(mixed))], 0)
+    if gate:
+        stretches = speech_of(measure_activity([mixed], rate), len(mixed) / rate)
+        if not stretches:
+            logger.warning("%s: no speech is found; its sound stays as it is", source)
+            return None
+        fades = _Fades(
+            [(round(start * rate), round(stop * rate)) for start, stop in stretches],
+            round(_FADE_SECONDS * rate),
+        )
+        mixed *= fades.weights(0, len(mixed))
+    gains = _gains(reader, fades)
+    converted = voice.translate(mixed, direction=direction, sample_rate=rate)
+    loudest = max(1.0, float(np.abs(gains).max()))
+    converted = limit(converted * np.float32(loudest), rate) / np.float32(loudest)
+
+    def change(block: Block) -> Samples:
+        length = block.samples.shape[1]
+        new = np.zeros(length, dtype=np.float32)
+        there = converted[block.number : block.number + length]
+        new[: len(there)] = there
+        share = fades.weights(block.number, length)
+        return (1 - share) * block.samples + share * (gains[:, None] * new)
+
+    return NewSound(reader.stream, rate, change)
+
+
+def _mix(block: Block) -> Samples:
+    return block.samples.mean(axis=0, dtype=np.float32)
+
+
+def _gains(reader: SoundReader, fades: _Fades) -> Samples:
+    """``(channels,)``: the factors by which the mix comes nearest to each channel, where speech is.
+
+    By least squares, ⟨channel, mix⟩ / ⟨mix, mix⟩; another pass through the sound.
+    """
+    if reader.channels == 1:
+        return np.ones(1, dtype=np.float32)
+    products, square = np.zeros(reader.channels), 0.0
+    for block in reader:
+        share = fades.weights(block.number, block.samples.shape[1])
+        mixed = (_mix(block) * share).astype(np.float64)
+        products += (block.samples * share) @ mixed
+        square += float(mixed @ mixed)
+    if square == 0:
+        return np.ones(reader.channels, dtype=np.float32)
+    return (products / square).astype(np.float32)
+
+
+class _Fades:
+    """The share of the new voice at each sample: 1 in stretches, rising and falling at their ends.
+
+    The slopes are those of a raised cosine, and lie within the stretches.
+    """
+
+    def __init__(self, stretches: Sequence[tuple[int, int]], length: int) -> None:
+        self._stretches, self._length = stretches, length
+
+    def weights(self, start: int, count: int) -> Samples:
+        """``(count,)``, 0…1, from sample ``start``."""
+        share = np.zeros(count, dtype=np.float32)
+        for first, last in self._stretches:
+            left, right = max(first, start), min(last, start + count)
+            if left >= right:
+                continue
+            place = np.arange(left, right)
+            # From the middle of a sample to the nearer end of the stretch.
+            inside = np.minimum(place - first, last - 1 - place) + 0.5
+            part = np.clip(inside / self._length, 0, 1) if self._length else np.ones(right - left)
+            share[left - start : right - start] = 0.5 - 0.5 * np.cos(np.pi * part)
+        return share
