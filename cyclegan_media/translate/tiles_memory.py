@@ -32,19 +32,19 @@ def bytes_per_pixel(network: Backbone, device: torch.device) -> float:
     if key not in _measured:
         side = -(-max(_PROBE, network.minimum) // network.multiple) * network.multiple
         picture = torch.rand(1, 3, side, side, device=device) * 2 - 1
-        with torch.inference_mode(), _Peak() as peak:
+        with torch.inference_mode(), LiveBytes() as live:
             network(picture)
-        _measured[key] = _OVERHEAD * peak.bytes / side**2
+        _measured[key] = _OVERHEAD * live.peak / side**2
     return _measured[key]
 
 
-class _Peak(TorchFunctionMode):
-    """Counts the bytes of the tensors that exist at once."""
+class LiveBytes(TorchFunctionMode):
+    """Counts the bytes of the tensors that are made while it is entered, and still exist."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
-        self._now = 0
+        self.now = 0
+        self.peak = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_function__(
@@ -62,13 +62,13 @@ class _Peak(TorchFunctionMode):
             storage = leaf.untyped_storage()
             if storage not in self._seen and storage not in known:
                 self._seen.add(storage)
-                self._now += storage.nbytes()
-                self.bytes = max(self.bytes, self._now)
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
                 weakref.finalize(storage, self._freed, storage.nbytes())
         return result
 
     def _freed(self, count: int) -> None:
-        self._now -= count
+        self.now -= count
 
 
 def _is_tensor(value: Any) -> bool:
