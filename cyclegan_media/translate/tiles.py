@@ -3,7 +3,7 @@
 Cut into tiles that are translated by themselves, a picture shows its seams: instance
 normalisation makes mean and deviation of every tile the same, a bright one and a dark one alike,
 and the padding at a tile's border is not what lies beyond it. Here the network runs once, over
-the whole picture, and each of its operations is computed in parts (``tiles_rules.py``,
+the whole picture, and each of its operations is computed in parts (``tiles_tensor.py``,
 ``tiles_nodes.py``): a part gets from its neighbours the few pixels that its convolution's kernel
 reaches, and a normalisation takes mean and variance of all parts. The result is that of the whole
 picture to the rounding of single precision, so there are no seams, and nothing has to be blended.
@@ -24,7 +24,7 @@ from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.errors import UserError
 from cyclegan_media.translate.tiles_memory import available_memory, bytes_per_pixel
 from cyclegan_media.translate.tiles_nodes import Kept, Plan
-from cyclegan_media.translate.tiles_rules import PartwiseTensor
+from cyclegan_media.translate.tiles_tensor import PartwiseTensor
 
 Tile = int | Literal["auto", "off"]
 """Side of a tile in pixels; ``auto`` takes tiles where the whole might not fit into memory."""

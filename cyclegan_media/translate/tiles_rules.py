@@ -1,10 +1,7 @@
-"""A tensor whose operations are noted instead of computed, as nodes that are read in parts.
+"""Which node stands for which operation of PyTorch.
 
-A network is called with a :class:`PartwiseTensor` and runs its own code; what PyTorch would
-compute comes to :meth:`PartwiseTensor.__torch_dispatch__` one operation at a time. Operations
-that look at one location, a window, or the mean and variance of all become nodes. Any other
-(attention, a mean over the picture) is computed of the whole tensor: the same result, for more
-memory. So nothing need be known of a network, and those of other packages are read in parts, too.
+Operations that look at one location, at a window, or at mean and variance over all have a rule;
+:mod:`.tiles_tensor` computes any other of the whole tensor.
 """
 
 from __future__ import annotations
@@ -16,14 +13,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from cyclegan_media.translate.tiles_nodes import (
     Bordered,
     Enlarged,
     Gathered,
-    Kept,
-    Local,
     Node,
     Normalised,
     Plan,
@@ -34,123 +29,7 @@ from cyclegan_media.translate.tiles_nodes import (
 aten = torch.ops.aten
 
 
-class PartwiseTensor(Tensor):
-    """Shaped and typed like a tensor ``(batch, channels, height, width)``, without its values."""
-
-    plan: Plan
-    node: Node
-
-    @staticmethod
-    def __new__(cls, plan: Plan, node: Node) -> PartwiseTensor:
-        wrap: Any = Tensor._make_wrapper_subclass
-        tensor: PartwiseTensor = wrap(cls, node.shape, dtype=node.dtype, device=plan.device)
-        tensor.plan, tensor.node = plan, plan.add(node)
-        return tensor
-
-    def __init__(self, plan: Plan, node: Node) -> None:
-        """Everything is done in ``__new__``; Tensor's own initialiser takes no arguments."""
-
-    def whole(self) -> Tensor:
-        """The values, in the computer's memory."""
-        return self.plan.whole(self.node)
-
-    @classmethod
-    def __torch_function__(
-        cls,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        normalisation = _NORMALISATIONS.get(func)
-        if normalisation is not None:
-            result = normalisation(*args, **(kwargs or {}))
-            if result is not None:
-                return result
-        with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **(kwargs or {}))
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch's stub has no cls
-        cls,
-        func: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        plan = next(a.plan for a in tree_leaves((args, kwargs)) if isinstance(a, cls))
-        if func in _FACTORIES:  # they look at shape and type only
-            return func(*tree_map(partial(_stand_in, plan), args), **kwargs)
-        target = args[0] if func._schema.is_mutable else None
-        pure = _out_of_place(func) if target is not None else func
-        if pure is not None and (target is None or isinstance(target, cls)):
-            result = _as_nodes(plan, pure, args, kwargs)
-            if target is not None and isinstance(result, cls):
-                target.node = result.node
-                return target
-            if target is None and result is not None:
-                return result
-        decomposed = func.decompose(*args, **kwargs)
-        if decomposed is not NotImplemented:
-            return decomposed
-        return _of_wholes(plan, func, args, kwargs)
-
-
-def _as_nodes(plan: Plan, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """The result of an operation as partwise tensors; None where there is no rule for it."""
-    args, kwargs = tree_map(
-        lambda a: a.node if isinstance(a, PartwiseTensor) else a, (tuple(args), kwargs)
-    )
-    rule = _RULES.get(func)
-    if rule is not None:
-        node = rule(*args, **kwargs)
-        return None if node is None else PartwiseTensor(plan, node)
-    if not _is_local(func, args, kwargs):
-        return None
-    kwargs = {key: value for key, value in kwargs.items() if key not in ("device", "pin_memory")}
-    like = _shapes(func, *args, **kwargs)
-    if isinstance(like, Tensor):
-        return PartwiseTensor(plan, Local(func, args, kwargs, like)) if like.dim() == 4 else None
-    nodes = (Local(func, args, kwargs, one, pick) for pick, one in enumerate(like))
-    return [PartwiseTensor(plan, node) for node in nodes]
-
-
-def _of_wholes(plan: Plan, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """The operation on whole tensors; a picture that comes of it is read in parts again."""
-    parts: dict[int, tuple[PartwiseTensor, Tensor]] = {}
-
-    def whole(value: Any) -> Any:
-        if not isinstance(value, PartwiseTensor):
-            return value
-        if id(value) not in parts:
-            parts[id(value)] = value, value.whole().to(plan.device)
-        return parts[id(value)][1]
-
-    result = func(*tree_map(whole, tuple(args)), **tree_map(whole, kwargs))
-    if func._schema.is_mutable:  # what it changed in place takes the place of what was there
-        for tensor, changed in parts.values():
-            tensor.node = Kept(changed.cpu(), plan.device)
-        for tensor, changed in parts.values():
-            if result is changed:
-                return tensor
-
-    def partwise(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dim() == 4 and min(value.shape[2:]) > 1:
-            return PartwiseTensor(plan, Kept(value.cpu(), plan.device))
-        return value
-
-    return tree_map(partwise, result)
-
-
-def _stand_in(plan: Plan, value: Any) -> Any:
-    """A tensor of that shape, type and device that takes no memory."""
-    if not isinstance(value, PartwiseTensor):
-        return value
-    return torch.zeros((), dtype=value.dtype, device=plan.device).expand(value.shape)
-
-
-def _shapes(func: Any, *args: Any, **kwargs: Any) -> Any:
+def shapes(func: Any, *args: Any, **kwargs: Any) -> Any:
     """What comes of an operation, as tensors without values."""
 
     def shape(value: Any) -> Any:
@@ -162,13 +41,13 @@ def _shapes(func: Any, *args: Any, **kwargs: Any) -> Any:
     return func(*args, **kwargs)
 
 
-def _out_of_place(func: Any) -> Any:
+def out_of_place(func: Any) -> Any:
     """``relu`` of ``relu_``; None where there is no such."""
     packet = getattr(aten, func._schema.name.removeprefix("aten::").removesuffix("_"), None)
     return getattr(packet, func._overloadname, None)
 
 
-def _is_local(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+def is_local(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     """Whether each location of the output depends on the same location of the inputs alone."""
     if torch.Tag.pointwise in func.tags or func in _LOCAL:
         return True
@@ -204,7 +83,7 @@ _ALONG_ONE_AXIS = {  # the position of the argument that names the axis, and its
     aten._softmax.default: (1, -1),
     aten.mean.dim: (1, None),
 }
-_FACTORIES = {
+FACTORIES = {
     aten.new_zeros.default,
     aten.new_ones.default,
     aten.new_empty.default,
@@ -239,7 +118,7 @@ def _convolution(
     ]
     spread = stride[0] * stride[1] if transposed else 1
     cost = x.shape[1] / groups * kernel[0] * kernel[1] / spread
-    like = _shapes(aten.convolution.default, x, *rest)
+    like = shapes(aten.convolution.default, x, *rest)
     return Window(
         lambda part: aten.convolution.default(part, *rest), x, (reaches[0], reaches[1]), like, cost
     )
@@ -253,7 +132,7 @@ def _pooling(
     # Of both poolings the next argument is that for max pooling's dilation or none.
     dilation = _pair(rest[0]) if pool is aten.max_pool2d.default and rest else [1, 1]
     reaches = [Reach(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1)]
-    like = _shapes(pool, x, kernel, stride, padding, *rest)
+    like = shapes(pool, x, kernel, stride, padding, *rest)
     return Window(
         lambda part: pool(part, kernel, stride, padding, *rest),
         x,
@@ -298,15 +177,15 @@ def _interpolated(
         return None
     keywords: dict[str, Any] = {} if mode == "nearest" else {"align_corners": False}
     enlarge = partial(F.interpolate, scale_factor=factor, mode=mode, **keywords)
-    return Enlarged(enlarge, x, int(factor), _shapes(enlarge, x))
+    return Enlarged(enlarge, x, int(factor), shapes(enlarge, x))
 
 
 def _shuffled(x: Node, factor: int) -> Node:
     shuffle = partial(F.pixel_shuffle, upscale_factor=factor)
-    return Enlarged(shuffle, x, factor, _shapes(shuffle, x))
+    return Enlarged(shuffle, x, factor, shapes(shuffle, x))
 
 
-_RULES: dict[Any, Callable[..., Node | None]] = {
+RULES: dict[Any, Callable[..., Node | None]] = {
     aten.convolution.default: _convolution,
     aten.avg_pool2d.default: partial(_pooling, aten.avg_pool2d.default),
     aten.max_pool2d.default: partial(_pooling, aten.max_pool2d.default),
@@ -321,7 +200,8 @@ _RULES: dict[Any, Callable[..., Node | None]] = {
 
 
 def _instance_norm(
-    x: Any,
+    plan: Plan,
+    x: Node,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -329,18 +209,19 @@ def _instance_norm(
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Tensor | None:
+) -> Node | None:
     if use_input_stats or running_mean is None or running_var is None:
-        mean, variance = x.plan.moments(x.node)
+        mean, variance = plan.moments(x)
     else:
         mean, variance = (
             v.double().cpu()[None, :, None, None] for v in (running_mean, running_var)
         )
-    return _normalised(x, mean, variance, weight, bias, eps)
+    return _normalised(plan, x, mean, variance, weight, bias, eps)
 
 
 def _batch_norm(
-    x: Any,
+    plan: Plan,
+    x: Node,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -348,45 +229,47 @@ def _batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Tensor | None:
+) -> Node | None:
     if training:
         return None  # over the batch, too: of the whole
-    return _instance_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    return _instance_norm(plan, x, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
 def _group_norm(
-    x: Any,
+    plan: Plan,
+    x: Node,
     num_groups: int,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-) -> Tensor | None:
-    means, variances = (v.unflatten(1, (num_groups, -1)) for v in x.plan.moments(x.node))
+) -> Node:
+    means, variances = (v.unflatten(1, (num_groups, -1)) for v in plan.moments(x))
     mean = means.mean(2, keepdim=True)
     variance = (variances + (means - mean) ** 2).mean(2, keepdim=True)
     mean, variance = (v.expand_as(means).flatten(1, 2) for v in (mean, variance))
-    return _normalised(x, mean, variance, weight, bias, eps)
+    return _normalised(plan, x, mean, variance, weight, bias, eps)
 
 
 def _normalised(
-    x: PartwiseTensor,
+    plan: Plan,
+    x: Node,
     mean: Tensor,
     variance: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
-) -> Tensor:
+) -> Node:
     scale = (variance + eps).rsqrt()
     shift = torch.zeros_like(scale)
     if weight is not None:
         scale = scale * weight.detach().double().cpu()[None, :, None, None]
     if bias is not None:
         shift = shift + bias.detach().double().cpu()[None, :, None, None]
-    mean, scale, shift = (v.float().to(x.plan.device) for v in (mean, scale, shift))
-    return PartwiseTensor(x.plan, Normalised(x.node, mean, scale, shift))
+    mean, scale, shift = (v.float().to(plan.device) for v in (mean, scale, shift))
+    return Normalised(x, mean, scale, shift)
 
 
-_NORMALISATIONS: dict[Any, Callable[..., Tensor | None]] = {
+NORMALISATIONS: dict[Any, Callable[..., Node | None]] = {  # of functions, not of operations
     F.instance_norm: _instance_norm,
     F.batch_norm: _batch_norm,
     F.group_norm: _group_norm,
