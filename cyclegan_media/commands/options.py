@@ -121,6 +121,17 @@ def quality(text: str) -> float:
     return number
 
 
+def part(text: str) -> float:
+    """The type of a number in 0…1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0…1")
+    return number
+
+
 def share(text: str) -> float:
     """The type of a number that is at least 0 and below 1."""
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan_media.commands.options import (
     add_device,
     natural,
+    part,
     positive,
     quality,
     share,
@@ -19,6 +20,7 @@ from cyclegan_media.commands.options import (
 
 if TYPE_CHECKING:
     from cyclegan_media.media.credentials import Credentials
+    from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.options import Options
 
@@ -108,6 +110,20 @@ def add_voice_options(parser: argparse.ArgumentParser) -> None:
         help="what makes the waveform of a model on log-mel spectra: griffin_lim (default), or the"
         " file or folder of a published HiFi-GAN or Vocos",
     )
+    voices.add_argument(
+        "--variance",
+        type=part,
+        default=0.0,
+        metavar="SHARE",
+        help="against a muffled voice, bring the variance of its spectra to the target's: 0 is not"
+        " at all (default), 1 wholly",
+    )
+    voices.add_argument(
+        "--pitch",
+        choices=("gaussian", "quantile"),
+        default="gaussian",
+        help="match the mean and deviation of the pitch (default), or its whole distribution",
+    )
 
 
 def add_provenance_options(parser: argparse.ArgumentParser) -> None:
@@ -190,10 +206,19 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         seed=args.seed,
         latent_from=args.latent_from,
         vocoder=args.vocoder,
+        conversion=_conversion(args),
         faces=_faces(args, analysis),
         provenance=args.provenance,
         credentials=_credentials(args),
     )
+
+
+def _conversion(args: argparse.Namespace) -> Conversion | None:
+    if (args.variance, args.pitch) == (0.0, "gaussian"):
+        return None
+    from cyclegan_media.speech.conversion import Conversion
+
+    return Conversion(variance=args.variance, pitch=args.pitch)
 
 
 def _credentials(args: argparse.Namespace) -> Credentials | None:

@@ -9,15 +9,17 @@ generator maps the standardised bands, and the pitch with them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan_media.errors import UserError
 from cyclegan_media.speech.analysis import Features
-from cyclegan_media.speech.f0 import transform_f0
+from cyclegan_media.speech.f0 import PITCH_MATCHES, PitchMatch, transform_f0
 from cyclegan_media.speech.interface import AnyFeatures
+from cyclegan_media.speech.postfilter import stretch_variance
 from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
 
 if TYPE_CHECKING:
@@ -33,11 +35,38 @@ _PAUSE = 64
 """Frames: shorter pauses belong to the speech around them, as they do in training."""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion does beside applying the network.
+
+    Raises:
+        UserError: a value that no conversion can have.
+    """
+
+    variance: float = 0.0
+    """0…1: how far the variance of each coefficient is brought to the target's; see
+    :mod:`cyclegan_media.speech.postfilter`."""
+    pitch: PitchMatch = "gaussian"
+    """Match the ``gaussian`` mean and deviation of log F0, or its whole distribution, by
+    ``quantile``; see :mod:`cyclegan_media.speech.f0`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.variance <= 1:
+            raise UserError(f"variance: must be in 0…1, not {self.variance:g}")
+        if self.pitch not in PITCH_MATCHES:
+            raise UserError(f"pitch: must be one of {', '.join(PITCH_MATCHES)}")
+
+
+PLAIN = Conversion()
+"""Nothing beside."""
+
+
 def convert_features(
     features: AnyFeatures,
     generator: nn.Module,
     source: SpeakerStatistics,
     target: SpeakerStatistics,
+    conversion: Conversion = PLAIN,
 ) -> AnyFeatures:
     """Convert the features of a recording of any length.
 
@@ -49,22 +78,28 @@ def convert_features(
         generator: maps ``(1, coefficients, frames)`` to the same shape; its ``multiple`` and
             ``minimum``, where it has them, say which numbers of frames it takes.
         source, target: what its input and its output are standardised by.
+        conversion: what is done beside.
 
     Returns:
         Features of the same number of frames, with the aperiodicity of ``features``.
     """
     standardised = source.standardise(features.spectrum)
     if isinstance(features, Features):
-        moved = replace(features, f0=transform_f0(features.f0, source, target))
+        f0 = transform_f0(features.f0, source, target, conversion.pitch)
+        moved = replace(features, f0=f0)
         features = cast(AnyFeatures, moved)
         converted = standardised.copy()
     else:
         converted = target.standardise(features.spectrum)
-    for start, stop in speech_stretches(active_frames(features)):
+    active = active_frames(features)
+    for start, stop in speech_stretches(active):
         part = apply_to_frames(generator, standardised[:, start:stop])
         share = _fades(stop - start, start > 0, stop < features.frames)
         converted[:, start:stop] += share * (part - converted[:, start:stop])
-    return features.with_spectrum(target.destandardise(converted))
+    spectrum = target.destandardise(converted)
+    return features.with_spectrum(
+        stretch_variance(spectrum, active, target.std, conversion.variance)
+    )
 
 
 def speech_stretches(active: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -48,6 +48,10 @@ class SpeakerStatistics:
     """All-pass constant that this speaker's spectra are analysed and synthesised with; ``None``
     for the analysis's own. See :func:`cyclegan_media.speech.matching.match_tracts`."""
 
+    log_f0_quantiles: NDArray[np.float32] | None = None
+    """``(101,)``, rising: the percentiles of log F0, from 0 to 100; ``None`` without F0, and in
+    models from before they were kept."""
+
     @property
     def is_voiced(self) -> bool:
         """Whether there was any voiced frame, so that the F0 statistics mean something."""
@@ -79,6 +83,9 @@ class SpeakerStatistics:
             std=np.maximum(spectra.std(axis=1), _LEAST_STD).astype(np.float32),
             log_f0_mean=float(log_f0.mean()) if len(log_f0) else 0.0,
             log_f0_std=float(log_f0.std()) if len(log_f0) else 0.0,
+            log_f0_quantiles=(
+                np.percentile(log_f0, np.arange(101)).astype(np.float32) if len(log_f0) else None
+            ),
         )
 
     def standardise(self, spectrum: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -110,6 +117,8 @@ class SpeakerStatistics:
             f"{prefix}.weight": torch.from_numpy(weight.copy()),
             f"{prefix}.log_f0": torch.tensor([self.log_f0_mean, self.log_f0_std]),
         }
+        if self.log_f0_quantiles is not None:
+            tensors[f"{prefix}.log_f0_quantiles"] = torch.from_numpy(self.log_f0_quantiles.copy())
         if self.alpha is not None:
             tensors[f"{prefix}.alpha"] = torch.tensor([self.alpha])
         return tensors
@@ -118,7 +127,7 @@ class SpeakerStatistics:
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> SpeakerStatistics:
         """The inverse of :meth:`to_tensors` (F0 statistics to float32).
 
-        ``weight`` and ``alpha`` may be missing.
+        ``weight``, ``alpha`` and ``log_f0_quantiles`` may be missing.
 
         Raises:
             UserError: a tensor is missing, of a wrong shape, not finite or not positive where it
@@ -143,7 +152,12 @@ class SpeakerStatistics:
             alpha = float(_tensor(tensors, f"{prefix}.alpha")[0])
             if not -1 < alpha < 1:
                 raise UserError(f"statistics: {prefix}.alpha must be between -1 and 1")
-        return cls(got["mean"], got["std"], mean, deviation, weight, alpha)
+        quantiles: NDArray[np.float32] | None = None
+        if f"{prefix}.log_f0_quantiles" in tensors:
+            quantiles = _tensor(tensors, f"{prefix}.log_f0_quantiles")
+            if len(quantiles) != 101 or (np.diff(quantiles) < 0).any():
+                raise UserError(f"statistics: {prefix}.log_f0_quantiles must be 101 rising numbers")
+        return cls(got["mean"], got["std"], mean, deviation, weight, alpha, quantiles)
 
 
 def active_frames(features: VoiceFeatures, range_db: float = ACTIVE_RANGE_DB) -> NDArray[np.bool_]:

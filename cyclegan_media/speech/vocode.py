@@ -16,7 +16,7 @@ from cyclegan_media.speech.analysis import (
     find_aperiodicity,
     synthesise,
 )
-from cyclegan_media.speech.conversion import convert_features
+from cyclegan_media.speech.conversion import PLAIN, Conversion, convert_features
 from cyclegan_media.speech.griffin_lim import GriffinLim
 from cyclegan_media.speech.kinds import VoiceAnalysis
 from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
@@ -45,6 +45,7 @@ def convert_signal(
     target: SpeakerStatistics,
     config: VoiceAnalysis,
     vocoder: Vocoder | None = None,
+    conversion: Conversion = PLAIN,
 ) -> Samples:
     """Convert a recording ``(n,)`` at ``config.sample_rate``; gives as many samples.
 
@@ -53,6 +54,7 @@ def convert_signal(
 
     Args:
         vocoder: for log-mel spectra, of the convention of ``config``; by default Griffin-Lim.
+        conversion: what is done beside applying the generator.
 
     Raises:
         UserError: not one channel, no samples, or values that are not finite.
@@ -61,7 +63,7 @@ def convert_signal(
     active = active_frames(features)
     if not active.any():
         return np.zeros(len(signal), dtype=np.float32)
-    converted = convert_features(features, generator, source, target)
+    converted = convert_features(features, generator, source, target, conversion)
     samples = synthesise_converted(converted, features, signal, target.analysis(config), vocoder)
     place = np.arange(len(signal)) / config.frame_samples
     speech = active[np.minimum(np.rint(place).astype(int), len(active) - 1)]

@@ -15,6 +15,7 @@ from cyclegan_media.translate.tiles import Tile, check_tile
 
 if TYPE_CHECKING:
     from cyclegan_media.media.credentials import Credentials
+    from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.video import Progress
@@ -63,6 +64,8 @@ class Options:
     """What makes the waveform, for a model on log-mel spectra: ``griffin_lim``, the file or folder
     of a published vocoder (:func:`cyclegan_media.pretrained.vocoders.load_vocoder`), or one of
     yours; ``None`` for Griffin-Lim."""
+    conversion: Conversion | None = None
+    """What the conversion of a voice does beside: a postfilter, and how F0 is matched."""
     samples: int | None = None
     """So many translations of each input, each by another latent code, where the model takes one;
     sample k has the same code for every input. ``None`` for one, which is the first."""
@@ -106,6 +109,7 @@ class FileOptions(TypedDict, total=False):
     provenance: bool
     credentials: Credentials | None
     vocoder: Vocoder | StrPath | None
+    conversion: Conversion | None
     samples: int | None
     seed: int | None
     latent_from: Example | None

@@ -35,6 +35,16 @@ logger = logging.getLogger("cyclegan_media")
 
 Samples = NDArray[np.float32]
 
+_NO_PICTURE = (
+    "direction",
+    "overwrite",
+    "batch_size",
+    "tile",
+    "progress",
+    "provenance",
+    "credentials",
+)
+"""Options that mean nothing, or the same, where the picture is copied."""
 _FADE_SECONDS = 0.02
 """From the original sound to the new voice and back."""
 
@@ -67,20 +77,37 @@ class Talking:
         if self.video is None and self.voice is None:
             raise UserError("a talking clip: needs a model of pictures, or of voices, or both")
 
-    def ways(self, options: Options) -> tuple[Direction, Direction]:
-        """The directions of picture and voice."""
+    def options(self, options: Options) -> tuple[Options, Options]:
+        """Those of the picture, and those of the voice."""
         way = options.direction
-        return self.video_direction or way, self.voice_direction or way
+        picture = replace(
+            options, direction=self.video_direction or way, vocoder=None, conversion=None
+        )
+        voice = Options(
+            direction=self.voice_direction or way,
+            provenance=options.provenance,
+            vocoder=options.vocoder,
+            conversion=options.conversion,
+        )
+        return picture, voice
 
     def check(self, options: Options) -> None:
         """Whether the models can do what is asked, before any work.
 
         Raises:
-            UserError: a model has no generator for its direction.
+            UserError: a model has no generator for its direction, or cannot be asked for what the
+                options say.
         """
-        for model, way in zip((self.video, self.voice), self.ways(options), strict=True):
-            if model is not None:
-                model.generator(way)
+        picture, voice = self.options(options)
+        if self.video is not None:
+            self.video.check(picture)
+        elif picture != Options(**{name: getattr(picture, name) for name in _NO_PICTURE}):
+            raise UserError(
+                "options of pictures (faces, steady, samples, codec and the like): go with a video"
+                " model; without one the picture is copied as it is"
+            )
+        if self.voice is not None:
+            self.voice.check(voice)
 
 
 def translate_talking(
@@ -88,11 +115,17 @@ def translate_talking(
     target: str | os.PathLike[str],
     talking: Talking,
     options: Options | None = None,
+    *,
+    sample: int = 1,
 ) -> Path:
     """Translate a clip; ``target`` is complete or absent.
 
     Timestamps, other tracks, chapters and tags stay, as do the start and the length of the sound,
     to the sample. With a gate, sound without speech is the original's; see :func:`convert_sound`.
+
+    Args:
+        options: those of pictures go for the picture, those of voices for the sound.
+        sample: see :attr:`cyclegan_media.translate.folder.Job.sample`.
 
     Memory holds the sound of the clip in one channel, twice, and what analysing it needs: see
     docs/talking_clips.md.
@@ -113,20 +146,19 @@ def translate_talking(
         from cyclegan_media.media.credentials import signed_output
 
         with signed_output(target, options.credentials, overwrite=options.overwrite) as unsigned:
-            translate_talking(source, unsigned, talking, replace(options, credentials=None))
+            unsealed = replace(options, credentials=None)
+            translate_talking(source, unsigned, talking, unsealed, sample=sample)
         return target
-    way, voice_way = talking.ways(options)
+    picture, voice = talking.options(options)
     sound, records = None, []
     if talking.voice is not None:
         sound = convert_sound(
-            talking.voice, source, voice_way, stream=talking.audio_stream, gate=talking.gate
+            talking.voice, source, voice, stream=talking.audio_stream, gate=talking.gate
         )
         if sound is not None:
-            voice_options = replace(options, direction=voice_way)
-            records = talking.voice.provenance("voice", voice_options, parts=talking.gate)
+            records = talking.voice.provenance("voice", voice, parts=talking.gate)
     if talking.video is not None:
-        job, video_options = Job(source, target), replace(options, direction=way)
-        talking.video.translate_clip(job, video_options, sound, records)
+        talking.video.translate_clip(Job(source, target, sample), picture, sound, records)
     else:
         _copy(source, target, sound, records, options)
     return target
@@ -147,7 +179,7 @@ def _copy(
 def convert_sound(
     voice: Translator,
     source: str | os.PathLike[str],
-    direction: Direction = "a2b",
+    options: Options | None = None,
     *,
     stream: int | None = None,
     gate: bool = True,
@@ -186,7 +218,7 @@ def convert_sound(
         )
         mixed *= fades.weights(0, len(mixed))
     gains = _gains(reader, fades)
-    converted = voice.translate(mixed, direction=direction, sample_rate=rate)
+    converted = voice.convert_samples(mixed, rate, options or Options())
     loudest = max(1.0, float(np.abs(gains).max()))
     converted = limit(converted * np.float32(loudest), rate) / np.float32(loudest)
 

@@ -32,9 +32,11 @@ from cyclegan_media.translate.options import (
     choose_device,
 )
 from cyclegan_media.translate.provenance import provenance_of
+from cyclegan_media.translate.tiles import Tile
 
 if TYPE_CHECKING:
     from cyclegan_media.media.sound_track import NewSound
+    from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
 
@@ -113,7 +115,10 @@ class Translator:
         *,
         direction: Direction = "a2b",
         batch_size: int | None = None,
+        tile: Tile = "auto",
         sample_rate: int | None = None,
+        vocoder: Vocoder | StrPath | None = None,
+        conversion: Conversion | None = None,
         samples: int | None = None,
         seed: int | None = None,
         latent_from: Example | None = None,
@@ -126,7 +131,10 @@ class Translator:
         *,
         direction: Direction = "a2b",
         batch_size: int | None = None,
+        tile: Tile = "auto",
         sample_rate: int | None = None,
+        vocoder: Vocoder | StrPath | None = None,
+        conversion: Conversion | None = None,
         samples: int | None = None,
         seed: int | None = None,
         latent_from: Example | None = None,
@@ -138,6 +146,7 @@ class Translator:
         source: PIL.Image.Image,
         *,
         direction: Direction = "a2b",
+        tile: Tile = "auto",
         seed: int | None = None,
         latent_from: Example | None = None,
     ) -> PIL.Image.Image: ...
@@ -230,6 +239,7 @@ class Translator:
     def _convert_recording(self, job: Job, options: Options) -> None:
         if options.faces is not None:
             raise UserError(f"{self._where}: converts voices; a voice has no face")
+        from cyclegan_media.speech.conversion import PLAIN
         from cyclegan_media.translate.voice import translate_recording
 
         self.generator(options.direction)
@@ -242,6 +252,7 @@ class Translator:
             overwrite=options.overwrite,
             provenance=self.provenance("voice", options),
             vocoder=self._vocoder(options),
+            conversion=options.conversion or PLAIN,
         )
 
     def _translate_picture(self, job: Job, options: Options) -> None:
@@ -393,6 +404,14 @@ class Translator:
         each: list[Any] = [translate_pictures(self._apply(options, k), source) for k in numbers]
         return torch.stack(each) if isinstance(source, Tensor) else np.stack(each)
 
+    def convert_samples(
+        self, samples: NDArray[np.float32], sample_rate: int, options: Options
+    ) -> NDArray[np.float32]:
+        """Convert a voice ``(n,)`` in memory by the options that files have."""
+        converted = self._convert_array(samples, options, sample_rate)
+        assert isinstance(converted, np.ndarray)
+        return converted
+
     def _convert_array(
         self, voice: Any, options: Options, sample_rate: int | None
     ) -> NDArray[Any] | Tensor:
@@ -402,12 +421,18 @@ class Translator:
             )
         if sample_rate is None:
             raise UserError("sample_rate: is needed with a voice in memory (Hz)")
+        from cyclegan_media.speech.conversion import PLAIN
         from cyclegan_media.translate.voice import convert_voice
 
         self.generator(options.direction)
         samples = voice.detach().cpu().numpy() if isinstance(voice, Tensor) else voice
         converted, _ = convert_voice(
-            self.model, samples, sample_rate, options.direction, vocoder=self._vocoder(options)
+            self.model,
+            samples,
+            sample_rate,
+            options.direction,
+            vocoder=self._vocoder(options),
+            conversion=options.conversion or PLAIN,
         )
         if isinstance(voice, Tensor):
             return torch.from_numpy(converted).to(voice)

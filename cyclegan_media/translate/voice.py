@@ -33,6 +33,7 @@ from cyclegan_media.speech import (
     limit,
     parse_analysis,
 )
+from cyclegan_media.speech.conversion import PLAIN, Conversion
 from cyclegan_media.speech.log_mel import LogMelConfig
 
 
@@ -43,6 +44,7 @@ def convert_voice(
     direction: Direction = "a2b",
     device: torch.device | str | None = None,
     vocoder: Vocoder | None = None,
+    conversion: Conversion = PLAIN,
 ) -> tuple[NDArray[np.float32], int]:
     """Convert a recording of any length and sample rate.
 
@@ -56,6 +58,7 @@ def convert_voice(
         sample_rate: of ``samples``, in Hz; they are resampled to the model's and back.
         device: where the generator is moved to; ``None`` leaves it where it is.
         vocoder: what makes the waveform, for a model on log-mel spectra; ``None`` for Griffin-Lim.
+        conversion: what is done beside applying the network.
 
     Returns:
         ``(n,)`` and its sample rate.
@@ -74,7 +77,9 @@ def convert_voice(
         generator.to(device)
     signal = np.atleast_2d(signal).mean(axis=0, keepdims=True)
     at_model_rate = resample(signal, sample_rate, config.sample_rate)[0]
-    converted = convert_signal(at_model_rate, generator, source, target, config, vocoder)
+    converted = convert_signal(
+        at_model_rate, generator, source, target, config, vocoder, conversion
+    )
     out = resample(converted[None], config.sample_rate, sample_rate)[0]
     wanted = signal.shape[1]
     out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
@@ -91,6 +96,7 @@ def translate_recording(
     overwrite: bool = False,
     device: torch.device | str | None = None,
     vocoder: Vocoder | None = None,
+    conversion: Conversion = PLAIN,
     provenance: Sequence[Provenance] = (),
 ) -> Path:
     """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
@@ -111,7 +117,7 @@ def translate_recording(
     audio = read_audio(source, mono=True, stream=stream)
     try:
         samples, rate = convert_voice(
-            model, audio.samples, audio.sample_rate, direction, device, vocoder
+            model, audio.samples, audio.sample_rate, direction, device, vocoder, conversion
         )
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
