@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from batch_files import (
 
 from cyclegan_media.batch import BatchOptions, FileSettings, run_batch
 from cyclegan_media.batch.lock import only_one
-from cyclegan_media.cli import main
+from cyclegan_media.cli import build_parser, main
 from cyclegan_media.errors import UserError
 
 
@@ -213,6 +213,9 @@ def test_mistakes_are_found_before_any_work(
         return captured.err
 
     assert "name the model that translates it with -m" in refused(str(source))
+    assert "options: face_size: input should be greater" in refused(
+        str(source), "-m", "m", "--face-size", "8"
+    )
     assert "no such file or folder" in refused(str(tmp_path / "none"), "-m", str(model))
     assert "another batch is at work there" in locked(out, refused, str(source), "-m", str(model))
     assert f"{tmp_path}" in refused(str(source), "-m", str(tmp_path))  # no model
@@ -229,6 +232,14 @@ def locked(out: Path, refused: object, *arguments: str) -> str:
         return refused(*arguments)  # type: ignore[operator, no-any-return]
 
 
+def test_no_option_is_taken_and_then_forgotten() -> None:
+    arguments = vars(build_parser().parse_args(["batch", "in/", "-o", "out/"]))
+    settings = set(FileSettings.model_fields) - {"stream"} | {"video_stream"}
+    running = {field.name for field in fields(BatchOptions)} - {"settings"}
+    assert set(arguments) == settings | running | {"jobs", "output", "run", "version"}
+
+
+@pytest.mark.slow
 def test_other_settings_ask_for_a_restart(model: Path, tmp_path: Path) -> None:
     source, out = inputs(tmp_path / "in", pictures=1), tmp_path / "out"
     options = BatchOptions(model=str(model), device="cpu", workers=1)

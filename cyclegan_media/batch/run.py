@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from cyclegan_media.batch import remote
 from cyclegan_media.batch.inputs import find_entries
 from cyclegan_media.batch.lock import only_one
-from cyclegan_media.batch.outputs import STATE_PREFIX, remove_partials
+from cyclegan_media.batch.outputs import STATE_PREFIX, check_inside, remove_partials
 from cyclegan_media.batch.plan import Destination, ModelInfo, make_plan
 from cyclegan_media.batch.report import Totals, write_reports
 from cyclegan_media.batch.settings import BatchOptions
@@ -84,14 +84,14 @@ def run_batch(
     _make(destination.folder, state)
     with only_one(state / LOCK), closing(_engine(options)) as engine:
         scratch = state / SCRATCH
-        shutil.rmtree(scratch, ignore_errors=True)  # of a batch that was killed
+        _remove(scratch)  # of a batch that was killed
         show.opening(len(entries))
         models = engine.describe(list(dict.fromkeys(entry.model for entry in entries)))
         plan = make_plan(entries, models, destination, options.precision)
         with WorkList(state / WORK_LIST) as work:
             if destination.folder is not None:
                 for target in work.running():
-                    remove_partials(destination.folder / target)
+                    remove_partials(check_inside(destination.folder, target, str(work.path)))
             work.merge(
                 plan,
                 _existing(destination),
@@ -105,7 +105,7 @@ def run_batch(
             finally:
                 engine.close()
                 batch.put_back()
-                shutil.rmtree(scratch, ignore_errors=True)
+                _remove(scratch)
                 totals = write_reports(state, work, output, batch.seconds)
             return Result(totals, state, batch.stopped)
 
@@ -135,6 +135,12 @@ def _make(*folders: Path | None) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise from_os_error(error, folder, "making the folder of outputs") from error
+
+
+def _remove(scratch: Path) -> None:
+    if scratch.is_symlink():
+        scratch.unlink()
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _existing(destination: Destination) -> Any:

@@ -209,6 +209,7 @@ def _options(
         crf=settings.crf,
         preset=settings.preset,
         stream=settings.stream,
+        steady=settings.steady,
         progress=progress,
         faces=faces,
         provenance=settings.provenance,

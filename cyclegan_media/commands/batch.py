@@ -169,22 +169,13 @@ def _report(result: Result, quiet: bool) -> None:
 def _options(args: argparse.Namespace) -> BatchOptions:
     from cyclegan_media.batch import BatchOptions, FileSettings
 
-    settings = FileSettings(
-        direction=args.direction,
-        batch_size=args.batch_size,
-        tile=args.tile,
-        codec=args.codec,
-        crf=args.crf,
-        preset=args.preset,
-        stream=args.video_stream,
-        seed=args.seed,
-        faces=args.faces,
-        face_size=args.face_size,
-        face_margin=args.face_margin,
-        face_colours=args.face_colours,
-        detector_model=args.detector_model and str(Path(args.detector_model).absolute()),
-        provenance=args.provenance,
-    )
+    own = {
+        "stream": args.video_stream,
+        "detector_model": args.detector_model and str(Path(args.detector_model).absolute()),
+    }
+    same = [name for name in FileSettings.model_fields if name not in own]
+    given = {**own, **{name: getattr(args, name) for name in same}}
+    settings = FileSettings().with_options(given, "batch")
     limits = ("max_rows", "max_manifest_bytes", "max_download")
     return BatchOptions(
         model=args.model,
