@@ -16,6 +16,7 @@ import yaml
 from cyclegan_media.errors import UserError
 from cyclegan_media.pretrained.vocoders import load_vocoder
 from cyclegan_media.speech import LogMelConfig
+from cyclegan_media.speech.hifigan import HiFiGANConfig, HiFiGANGenerator
 
 HIFIGAN: dict[str, Any] = {
     # Keys about training, which published configurations hold, too.
@@ -135,6 +136,41 @@ def test_hifigan_computes_what_its_paper_says(config: dict[str, Any], tmp_path: 
         assert made.dtype == np.float32
         assert made.std() > 0.01
         np.testing.assert_allclose(made, wanted.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "millions"),
+    [
+        (
+            {"upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4]}
+            | {"upsample_initial_channel": 512},
+            13.92,
+        ),
+        (
+            {"upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4]}
+            | {"upsample_initial_channel": 128},
+            0.92,
+        ),
+        (
+            {"resblock": "2", "upsample_initial_channel": 256, "resblock_kernel_sizes": [3, 5, 7]}
+            | {"resblock_dilation_sizes": [[1, 2], [2, 6], [3, 12]]},
+            1.46,
+        ),
+    ],
+    ids=["V1", "V2", "V3"],
+)
+def test_the_published_variants_have_the_papers_number_of_parameters(
+    variant: dict[str, Any], millions: float
+) -> None:
+    blocks = {
+        "resblock_kernel_sizes": [3, 7, 11],
+        "resblock_dilation_sizes": [[1, 3, 5]] * 3,
+    }
+    config = HiFiGANConfig.model_validate({**HIFIGAN, **blocks, **variant})
+    with torch.device("meta"):
+        network = HiFiGANGenerator(config)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=0.01)  # table 1
 
 
 def test_weights_that_are_folded_or_named_as_torch_does_now_are_the_same(tmp_path: Path) -> None:
