@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from cyclegan_media.commands import talking
 from cyclegan_media.commands.options import add_parser
 from cyclegan_media.commands.translate_options import (
     add_face_options,
@@ -18,6 +19,8 @@ from cyclegan_media.commands.translate_options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cyclegan_media.errors import CycleganMediaError
     from cyclegan_media.translate.folder import Job
 
@@ -31,11 +34,16 @@ examples:
   cyclegan-media translate anna.mp4 -m models/anna2ben -o as_ben.mp4 --faces
   cyclegan-media translate shoe.jpg -m models/edges2shoes -o shoes.jpg --samples 4 --seed 7
   cyclegan-media translate shoe.jpg -m models/edges2shoes -o red.jpg --latent-from red_shoe.jpg
+  cyclegan-media translate talk.mp4 --video-model models/anna2ben_face \\
+      --voice-model models/anna2ben -o as_ben.mp4
   cyclegan-media translate *.jpg -m models/horse2zebra -o zebras/ --dry-run
 
 Of a video the picture changes; sound, timing, rotation and subtitles stay. A model of voices
 takes recordings, or the sound of a video. Several inputs, or a folder, go into the folder OUTPUT
 under their own names; one that fails does not stop the rest.
+
+With --video-model and --voice-model the picture and the voice of a clip are translated in one
+pass; what is no speech sounds as it did.
 
 What is written says in its tags that it is synthetic, and by which model: see the command info.
 """
@@ -54,7 +62,6 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m",
         "--model",
-        required=True,
         metavar="MODEL",
         help="a model folder, or that of a training",
     )
@@ -75,13 +82,36 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_face_options(parser)
     add_sample_options(parser)
     add_voice_options(parser)
+    talking.add_talking_options(parser)
     add_provenance_options(parser)
     add_machine_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    from cyclegan_media.translate.folder import run
+
+    jobs, translate_file = talking.prepare(args) if talking.is_talking(args) else _prepare(args)
+    if args.dry_run:
+        for job in jobs:
+            print(f"{job.source} → {job.target}")
+        return 0
+
+    def translate(job: Job) -> None:
+        translate_file(job)
+        if not args.quiet:
+            print(job.target, flush=True)
+
+    def failed(job: Job, error: CycleganMediaError) -> None:
+        print(f"error: {error}", file=sys.stderr)
+
+    run(jobs, translate, failed)
+    return 0
+
+
+def _prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], object]]:
+    """The files of a command line with one model, and what translates one of them."""
     from cyclegan_media.translate import Translator
-    from cyclegan_media.translate.folder import plan, run
+    from cyclegan_media.translate.folder import plan
 
     translator = Translator.load(args.model, device=args.device, precision=args.precision)
     options = make_options(args, translator.config.analysis)
@@ -93,18 +123,4 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         samples=args.samples,
     )
-    if args.dry_run:
-        for job in jobs:
-            print(f"{job.source} → {job.target}")
-        return 0
-
-    def translate(job: Job) -> None:
-        translator.translate_file(job, options)
-        if not args.quiet:
-            print(job.target, flush=True)
-
-    def failed(job: Job, error: CycleganMediaError) -> None:
-        print(f"error: {error}", file=sys.stderr)
-
-    run(jobs, translate, failed)
-    return 0
+    return jobs, lambda job: translator.translate_file(job, options)
