@@ -18,7 +18,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cyclegan_media.commands import batch, download, faces, import_, info, recipes, train, translate
+from cyclegan_media.commands import (
+    batch,
+    distill,
+    download,
+    faces,
+    import_,
+    info,
+    recipes,
+    train,
+    translate,
+)
 from cyclegan_media.commands.options import Formatter, Parser, common_options
 from cyclegan_media.errors import CycleganMediaError, RunError
 
@@ -60,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
-    for command in (train, translate, batch, download, faces, info, recipes, import_):
+    for command in (train, translate, distill, batch, download, faces, info, recipes, import_):
         command.add(subparsers, common)
     return parser
 

@@ -44,6 +44,22 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     return path
 
 
+def check_output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Like :func:`check_output` for a folder; an empty one may be there already.
+
+    Raises:
+        UserError: it holds something and ``overwrite`` is false, it is a file, or its parent
+            folder cannot be made or written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file where a folder should go; choose another name")
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise UserError(f"{path}: exists already; pass --overwrite to replace it")
+    _writable_parent(path)
+    return path
+
+
 def _writable_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,12 +107,7 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
     An existing folder is replaced only with ``overwrite``; it is moved aside first, since a
     folder that is not empty cannot be renamed over, and put back if the rename fails.
     """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path}: is a file where a folder should go; choose another name")
-    if path.exists() and any(path.iterdir()) and not overwrite:
-        raise UserError(f"{path}: exists already; pass --overwrite to replace it")
-    _writable_parent(path)
+    path = check_output_folder(path, overwrite=overwrite)
     partial = _partial_name(path)
     aside = _partial_name(path)
     try:

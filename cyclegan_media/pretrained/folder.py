@@ -36,7 +36,7 @@ from cyclegan_media.backbones.registry import (
     spec_of,
 )
 from cyclegan_media.errors import RunError, UserError, from_os_error
-from cyclegan_media.files import atomic_directory
+from cyclegan_media.files import atomic_directory, check_output_folder
 from cyclegan_media.pretrained.tensors import check_finite, read_tensors, write_tensors
 
 FORMAT_VERSION: Literal[1] = 1
@@ -128,9 +128,7 @@ def save_model(
             be written; a network is of another modality, or its name is no file name.
         RunError: a weight is not finite (the training diverged), or the disk is full.
     """
-    folder = Path(folder)
-    if overwrite and _is_other_folder(folder):
-        raise UserError(f"{folder}: is not a model folder, so it is not replaced; choose another")
+    folder = check_target(folder, overwrite=overwrite)
     content = {
         **model.config.model_dump(),
         "generators": {way: spec_of(network) for way, network in model.generators.items()},
@@ -158,6 +156,18 @@ def save_model(
         text = json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (partial / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     return folder
+
+
+def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Check, before any work, that :func:`save_model` can write ``folder``.
+
+    Raises:
+        UserError: it exists (with ``overwrite``: and is not a model folder), or cannot be written.
+    """
+    folder = Path(folder)
+    if overwrite and _is_other_folder(folder):
+        raise UserError(f"{folder}: is not a model folder, so it is not replaced; choose another")
+    return check_output_folder(folder, overwrite=overwrite)
 
 
 def load_model(

@@ -93,8 +93,12 @@ def gather(own: dict[str, Any], fabric: Fabric) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def interrupt_flag() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second has its usual effect."""
+def interrupt_flag(keeps: str = "a checkpoint") -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second has its usual effect.
+
+    Args:
+        keeps: what the user is told will stay.
+    """
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield flag
@@ -106,7 +110,7 @@ def interrupt_flag() -> Iterator[threading.Event]:
             signal.signal(known, handler)
 
     def on_signal(number: int, frame: object) -> None:
-        logger.warning("stopping after this step with a checkpoint; once more stops at once")
+        logger.warning("stopping after this step with %s; once more stops at once", keeps)
         flag.set()
         restore()
 
