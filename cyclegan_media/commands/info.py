@@ -176,6 +176,7 @@ def _recipe(d: Mapping[str, Any]) -> list[str]:
             for name, keys in d["objective"].items()
         ),
         "samples": _spec({k: v for k, v in d["data"].items() if not isinstance(v, dict)}),
+        "analysis": _spec(d["data"].get("analysis") or {}),
         "optimiser": f"Adam, {_spec(d['optimiser'])}",
         "length": f"{length}, batch {trainer['batch_size']}",
     }
