@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cyclegan_media.demo.plots import spectrogram_png
 from cyclegan_media.media import VideoReader, read_audio
+from cyclegan_media.page.plots import spectrogram_png
 
 FRAME = 30
 """Which frame of the clips is shown."""

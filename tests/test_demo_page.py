@@ -26,9 +26,9 @@ from cyclegan_media.demo.page import (
     build_page,
     overall,
 )
-from cyclegan_media.demo.plots import curves_png, spectrogram_png
 from cyclegan_media.demo.scenes import make_scene, write_clip
 from cyclegan_media.errors import UserError
+from cyclegan_media.page.plots import curves_png, spectrogram_png
 
 RUN = RunFacts("2024-05-06", "a test machine", 83.0, {"Seed": 0})
 

@@ -95,7 +95,7 @@ def test_the_wheel_holds_recipes_and_page_assets_and_no_more(wheel: Path) -> Non
     recipes = {path.name for path in (ROOT / "recipes").glob("*.yaml")}
     assert recipes
     assert {f"cyclegan_media/recipes/{name}" for name in recipes} <= names
-    assert {"cyclegan_media/demo/page.css", "cyclegan_media/demo/page.js"} <= names
+    assert {"cyclegan_media/page/page.css", "cyclegan_media/page/page.js"} <= names
     assert "cyclegan_media/py.typed" in names  # its type hints serve who imports it
     assert any(name.endswith("licenses/LICENSE") for name in names)
     folders = {name.partition("/")[0] for name in names}

@@ -12,22 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from cyclegan_media.demo.fragments import (
+from cyclegan_media.files import atomic_file
+from cyclegan_media.page.document import document, section
+from cyclegan_media.page.fragments import (
     clip,
     definitions,
     duration,
     figure,
-    measures_table,
+    number,
     recording,
     row,
     themed_image,
 )
-from cyclegan_media.demo.plots import curves_png
-from cyclegan_media.files import atomic_file
+from cyclegan_media.page.plots import curves_png
+
+_TONE = {"clear gain": "good", "small gain": "fair", "no gain": "bad", "not a number": "bad"}
 
 
 @dataclass(frozen=True)
@@ -131,41 +133,13 @@ def build_page(
         UserError: a file is missing, or stored in a way that browsers do not play.
     """
     sections = [(name, part) for name, part in (("picture", picture), ("voice", voice)) if part]
-    body = "".join(_section(name, part) for name, part in sections)
-    links = " · ".join(f'<a href="#{name}">{escape(part.heading)}</a>' for name, part in sections)
     about = {"Date": run.date, "Machine": run.machine}
     if run.seconds is not None:
         about["Time for everything"] = duration(run.seconds)
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{escape(title)}</title>
-<style>
-{_asset("page.css")}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p>{escape(run.data)}</p>
-<nav aria-label="Sections">{links} · <a href="#run">This run</a></nav>
-</header>
-<main>
-{body}
-<section id="run" aria-labelledby="run-heading">
-<h2 id="run-heading">This run</h2>
-{definitions({**about, **run.facts})}
-</section>
-</main>
-<footer>Everything shown is inside this one file; it loads nothing from elsewhere.</footer>
-<script>
-{_asset("page.js")}</script>
-</body>
-</html>
-"""
+    body = [_section(name, part) for name, part in sections]
+    body.append(section("run", "This run", [definitions({**about, **run.facts})]))
+    links = {**{name: part.heading for name, part in sections}, "run": "This run"}
+    page = document(title, run.data, links, "\n".join(body))
     with atomic_file(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
     return Path(path)
@@ -193,8 +167,6 @@ def _section(name: str, part: PictureSection) -> str:
     sentence, kind = overall(part.measures)
     show, shape = (recording, "audio") if isinstance(part, VoiceSection) else (clip, "video")
     html = [
-        f'<section id="{name}" aria-labelledby="{name}-heading">',
-        f'<h2 id="{name}-heading">{escape(part.heading)}</h2>',
         f"<p>{escape(part.introduction)}</p>",
         f'<p class="verdict {kind}">{escape(sentence)}</p>',
         *(_exhibit(exhibit, show, shape) for exhibit in part.exhibits),
@@ -205,7 +177,7 @@ def _section(name: str, part: PictureSection) -> str:
         html += ["<h3>Losses during training</h3>", _curves(part.curves)]
     if part.settings:
         html += ["<h3>Settings</h3>", definitions(part.settings)]
-    return "\n".join([*html, "</section>"])
+    return section(name, part.heading, html)
 
 
 def _exhibit(exhibit: Exhibit, show: Callable[[Path, str], str], kind: str) -> str:
@@ -233,5 +205,36 @@ def _curves(metrics: Path) -> str:
     return row("chart", charts)
 
 
-def _asset(name: str) -> str:
-    return (files("cyclegan_media.demo") / name).read_text(encoding="utf-8")
+def measures_table(measures: Sequence[Measure]) -> str:
+    """Every measure with its gain and its verdict."""
+    with_trivial = any(measure.trivial is not None for measure in measures)
+    lines = "\n".join(_measure(measure, with_trivial) for measure in measures)
+    columns = ["Unconverted", *(["Trivial method"] if with_trivial else []), "Translated"]
+    heads = "".join(
+        f'<th scope="col" class="number">{name}</th>' for name in [*columns, "Gain", "Margin"]
+    )
+    return f"""<div class="scroll"><table class="measures">
+<caption>Held-out examples. A gain is what brings the result closer to the truth, whichever \
+way the measure points; from the margin on it is called clear.</caption>
+<thead><tr><th scope="col">Measure</th>{heads}<th scope="col">Verdict</th></tr></thead>
+<tbody>
+{lines}
+</tbody></table></div>"""
+
+
+def _measure(m: Measure, with_trivial: bool) -> str:
+    better = "higher is better" if m.higher_is_better else "lower is better"
+    note = ", ".join(filter(None, [better, m.note]))
+    cells = [
+        ("Unconverted", number(m.unconverted)),
+        *([("Trivial method", number(m.trivial))] if with_trivial else []),
+        ("Translated", number(m.converted)),
+        ("Gain", number(m.gain, sign=True)),
+        ("Margin", number(m.margin)),
+    ]
+    unit = f" ({m.unit})" if m.unit else ""
+    return (
+        f'<tr><th scope="row">{escape(m.name + unit)}<small>{escape(note)}</small></th>'
+        + "".join(f'<td class="number" data-label="{k}">{v}</td>' for k, v in cells)
+        + f'<td class="{_TONE[m.verdict]}-text">{m.verdict}</td></tr>'
+    )

@@ -8,22 +8,20 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import av
+import numpy as np
 import soundfile
 from av.error import FFmpegError
+from numpy.typing import NDArray
 
-from cyclegan_media.demo.plots import spectrogram_png
 from cyclegan_media.errors import UserError
-
-if TYPE_CHECKING:
-    from cyclegan_media.demo.page import Measure
+from cyclegan_media.page.plots import spectrogram_png
 
 _VIDEO = {".mp4": "video/mp4", ".webm": "video/webm"}
 _AUDIO = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
 _PLAYED = {"h264", "vp8", "vp9", "av1", "libdav1d"}
-_TONE = {"clear gain": "good", "small gain": "fair", "no gain": "bad", "not a number": "bad"}
 
 
 def clip(file: Path, name: str) -> str:
@@ -49,7 +47,7 @@ def clip(file: Path, name: str) -> str:
     first.save(poster, "JPEG", quality=85)
     return (
         f'<video controls loop playsinline preload="metadata" width="{first.width}" '
-        f'height="{first.height}" poster="{_embed(poster.getvalue(), "image/jpeg")}" '
+        f'height="{first.height}" poster="{embed(poster.getvalue(), "image/jpeg")}" '
         f'aria-label="{escape(name)}" src="{source}"></video>'
     )
 
@@ -68,8 +66,25 @@ def recording(file: Path, name: str) -> str:
     mono = samples.mean(1)
     if len(mono) < 0.032 * rate:
         raise UserError(f"{file}: is shorter than 32 ms, too short for a spectrogram")
+    return _player(mono, rate, name, source)
+
+
+def sound(samples: NDArray[np.floating[Any]], sample_rate: int, name: str) -> str:
+    """An audio element that holds mono ``samples`` ``(n,)``, −1…1, under their spectrogram.
+
+    Stored as FLAC of 16 bits, which every browser plays and which loses nothing beside the noise
+    of rounding.
+    """
+    stored = io.BytesIO()
+    soundfile.write(stored, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    return _player(samples, sample_rate, name, embed(stored.getvalue(), "audio/flac"))
+
+
+def _player(samples: NDArray[np.floating[Any]], rate: int, name: str, source: str) -> str:
     image = themed_image(
-        spectrogram_png(mono, rate), spectrogram_png(mono, rate, dark=True), f"Spectrogram: {name}"
+        spectrogram_png(samples, rate),
+        spectrogram_png(samples, rate, dark=True),
+        f"Spectrogram: {name}",
     )
     return (
         f'{image}<audio controls preload="metadata" aria-label="{escape(name)}" '
@@ -81,8 +96,8 @@ def themed_image(light: bytes, dark: bytes, description: str) -> str:
     """A PNG in two versions, of which the browser shows the one that suits its theme."""
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" '
-        f'srcset="{_embed(dark, "image/png")}">'
-        f'<img src="{_embed(light, "image/png")}" alt="{escape(description)}"></picture>'
+        f'srcset="{embed(dark, "image/png")}">'
+        f'<img src="{embed(light, "image/png")}" alt="{escape(description)}"></picture>'
     )
 
 
@@ -101,42 +116,8 @@ def definitions(pairs: Mapping[str, object]) -> str:
     return "<dl>" + "".join(items) + "</dl>"
 
 
-def measures_table(measures: Sequence[Measure]) -> str:
-    """Every measure with its gain and its verdict."""
-    with_trivial = any(measure.trivial is not None for measure in measures)
-    lines = "\n".join(_measure(measure, with_trivial) for measure in measures)
-    columns = ["Unconverted", *(["Trivial method"] if with_trivial else []), "Translated"]
-    heads = "".join(
-        f'<th scope="col" class="number">{name}</th>' for name in [*columns, "Gain", "Margin"]
-    )
-    return f"""<div class="scroll"><table class="measures">
-<caption>Held-out examples. A gain is what brings the result closer to the truth, whichever \
-way the measure points; from the margin on it is called clear.</caption>
-<thead><tr><th scope="col">Measure</th>{heads}<th scope="col">Verdict</th></tr></thead>
-<tbody>
-{lines}
-</tbody></table></div>"""
-
-
-def _measure(m: Measure, with_trivial: bool) -> str:
-    better = "higher is better" if m.higher_is_better else "lower is better"
-    note = ", ".join(filter(None, [better, m.note]))
-    cells = [
-        ("Unconverted", _number(m.unconverted)),
-        *([("Trivial method", _number(m.trivial))] if with_trivial else []),
-        ("Translated", _number(m.converted)),
-        ("Gain", _number(m.gain, sign=True)),
-        ("Margin", _number(m.margin)),
-    ]
-    unit = f" ({m.unit})" if m.unit else ""
-    return (
-        f'<tr><th scope="row">{escape(m.name + unit)}<small>{escape(note)}</small></th>'
-        + "".join(f'<td class="number" data-label="{k}">{v}</td>' for k, v in cells)
-        + f'<td class="{_TONE[m.verdict]}-text">{m.verdict}</td></tr>'
-    )
-
-
-def _number(value: float | None, *, sign: bool = False) -> str:
+def number(value: float | None, *, sign: bool = False) -> str:
+    """As people read it, to three digits or so; a dash for what is unknown."""
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -165,8 +146,9 @@ def _data_uri(file: Path, known: Mapping[str, str]) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-    return _embed(content, kind)
+    return embed(content, kind)
 
 
-def _embed(content: bytes, kind: str) -> str:
+def embed(content: bytes, kind: str) -> str:
+    """A data URI of the media type ``kind``."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

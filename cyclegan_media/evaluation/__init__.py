@@ -1,0 +1,1 @@
+"""Reports on trained models: tables, curves, pictures and players, on held-out files."""
