@@ -26,14 +26,16 @@ from cyclegan_media.translate.latent import draw_code
 
 @pytest.fixture
 def model() -> Translator:
-    return Translator(many(encoder_a=ENCODER, encoder_b=ENCODER), device="cpu")
+    return Translator(many(encoder_a=ENCODER, encoder_b=ENCODER), device="cpu", precision="fp32")
 
 
 @pytest.fixture
 def one_to_one() -> Translator:
     spec = {"name": "resnet", "width": 4, "blocks": 1}
     config = ModelConfig(modality="image", generators={"a2b": spec})
-    return Translator(PretrainedModel(config, {"a2b": build(spec).eval()}), device="cpu")
+    return Translator(
+        PretrainedModel(config, {"a2b": build(spec).eval()}), device="cpu", precision="fp32"
+    )
 
 
 @pytest.fixture
@@ -234,7 +236,8 @@ def test_the_command_writes_samples_and_borrows_styles(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def translate(*arguments: str | Path) -> int:
-        return main(["translate", str(picture), "-m", str(folder), *map(str, arguments)])
+        command = ["translate", str(picture), "-m", str(folder), "--precision", "fp32"]
+        return main([*command, *map(str, arguments)])
 
     target = tmp_path / "new" / "out.png"
     assert translate("-o", target, "--samples", "3", "--seed", "7", "--dry-run") == 0

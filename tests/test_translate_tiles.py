@@ -113,7 +113,9 @@ def test_pictures_of_any_size_are_padded_at_their_own_edges_only(size: tuple[int
 def test_batches_and_latent_codes_go_through_tiles() -> None:
     spec = {"name": "cin_resnet", "width": 8, "blocks": 1, "latent": 4}
     config = ModelConfig(modality="image", generators={"a2b": spec})
-    translator = Translator(PretrainedModel(config, {"a2b": made(spec)}), device="cpu")
+    translator = Translator(
+        PretrainedModel(config, {"a2b": made(spec)}), device="cpu", precision="fp32"
+    )
     pictures = torch.cat([scene(90, 130), scene(90, 130).flip(3), -scene(90, 130)])
     for seed in (1, 2):
         whole = translator.translate(pictures, batch_size=3, tile="off", seed=seed)
@@ -257,7 +259,7 @@ def test_the_command_translates_videos_in_tiles(tmp_path: Path) -> None:
     for tile in ("64", "off"):
         target = tmp_path / f"{tile}.mkv"
         arguments = ["translate", str(source), "-m", model, "-o", str(target), "--tile", tile]
-        assert main([*arguments, "--codec", "ffv1", "--device", "cpu"]) == 0
+        assert main([*arguments, "--codec", "ffv1", "--device", "cpu", "--precision", "fp32"]) == 0
         with VideoReader(target) as video:
             frames[tile] = np.stack([frame.pixels for frame in video]).astype(int)
     assert frames["64"].shape == (3, 112, 160, 3)

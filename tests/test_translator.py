@@ -53,7 +53,7 @@ def model(**generators: dict[str, Any]) -> PretrainedModel:
 
 @pytest.fixture
 def negative() -> Translator:
-    return Translator(model(a2b={"name": "test_negative"}), device="cpu")
+    return Translator(model(a2b={"name": "test_negative"}), device="cpu", precision="fp32")
 
 
 def noise(size: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
@@ -128,7 +128,9 @@ def test_arrays_that_are_no_pictures_are_refused(
 
 def test_padding_is_the_mirror_image_and_is_cut_off_again() -> None:
     torch.manual_seed(3)
-    translator = Translator(model(a2b={"name": "resnet", "width": 4, "blocks": 1}), device="cpu")
+    translator = Translator(
+        model(a2b={"name": "resnet", "width": 4, "blocks": 1}), device="cpu", precision="fp32"
+    )
     picture = torch.rand(1, 3, 18, 21) * 2 - 1
     # 18 → 20 rows: one more above and below. 21 → 24 columns: one more left, two more right.
     padded = F.pad(picture, (1, 2, 1, 1), mode="reflect")
@@ -139,7 +141,9 @@ def test_padding_is_the_mirror_image_and_is_cut_off_again() -> None:
 
 def test_the_batch_size_changes_nothing() -> None:
     torch.manual_seed(3)
-    translator = Translator(model(a2b={"name": "resnet", "width": 4, "blocks": 1}), device="cpu")
+    translator = Translator(
+        model(a2b={"name": "resnet", "width": 4, "blocks": 1}), device="cpu", precision="fp32"
+    )
     pictures = torch.rand(5, 3, 16, 16) * 2 - 1
     one = translator.translate(pictures, batch_size=1)
     torch.testing.assert_close(translator.translate(pictures, batch_size=3), one)
@@ -151,7 +155,7 @@ def test_bf16_comes_close_to_fp32() -> None:
     torch.manual_seed(3)
     parts = model(a2b={"name": "resnet", "width": 8, "blocks": 3})
     picture = torch.rand(1, 3, 32, 32) * 2 - 1
-    full = Translator(parts, device="cpu").translate(picture)
+    full = Translator(parts, device="cpu", precision="fp32").translate(picture)
     half = Translator(parts, device="cpu", precision="bf16").translate(picture)
     error = (full - half).square().mean()
     assert 0 < error < 4 * 10 ** (-40 / 10)  # PSNR above 40 dB, white to black being 2
@@ -277,7 +281,7 @@ def voice_model() -> PretrainedModel:
 
 
 def test_a_voice_in_memory_keeps_its_type_length_and_rate() -> None:
-    translator = Translator(voice_model(), device="cpu")
+    translator = Translator(voice_model(), device="cpu", precision="fp32")
     rate = 22050
     pulses = (np.arange(rate // 2) % (rate // 150) == 0).astype(np.float64)
     result = translator.translate(pulses, sample_rate=rate)
@@ -297,8 +301,12 @@ def test_a_voice_in_memory_keeps_its_type_length_and_rate() -> None:
 def test_load_takes_a_model_folder_or_that_of_a_training(tmp_path: Path) -> None:
     save_model(tmp_path / "run" / "model", model(a2b={"name": "resnet", "width": 4, "blocks": 1}))
     picture = noise((16, 16, 3))
-    one = cyclegan_media.load(tmp_path / "run" / "model", device="cpu").translate(picture)
-    other = cyclegan_media.load(str(tmp_path / "run"), device="cpu").translate(picture)
+    one = cyclegan_media.load(tmp_path / "run" / "model", device="cpu", precision="fp32").translate(
+        picture
+    )
+    other = cyclegan_media.load(str(tmp_path / "run"), device="cpu", precision="fp32").translate(
+        picture
+    )
     np.testing.assert_array_equal(one, other)
     with pytest.raises(UserError, match="nowhere"):
         cyclegan_media.load(tmp_path / "nowhere")
@@ -313,10 +321,15 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_a_published_model_gives_the_published_result(shared_golden: Path) -> None:
     from cyclegan_media.pretrained import import_published
 
-    translator = Translator(import_published(shared_golden / "latest_net_G.pth"), device="cpu")
+    translator = Translator(
+        import_published(shared_golden / "latest_net_G.pth"), device="cpu", precision="fp32"
+    )
     pixels = noise((64, 64, 3))
     network = translator.generator("a2b")
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.inference_mode():
         wanted = ((network(batch)[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
-    np.testing.assert_array_equal(translator.translate(pixels), wanted)
+    # The same function summed in another order: a value halfway may be rounded either way.
+    difference = np.abs(translator.translate(pixels).astype(int) - wanted)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3

@@ -54,8 +54,8 @@ def add_parser(
     return parser
 
 
-def add_device(parser: argparse._ActionsContainer) -> None:
-    """Add ``--device`` and ``--precision``."""
+def add_device(parser: argparse._ActionsContainer, *more: str) -> None:
+    """Add ``--device`` and ``--precision``, which can also be what ``more`` names."""
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
@@ -64,7 +64,7 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("auto", "fp32", "bf16", "fp16"),
+        choices=("auto", "fp32", "bf16", "fp16", *more),
         default="auto",
         help="of the arithmetic (default: auto, what suits the device)",
     )
@@ -83,6 +83,11 @@ def show_progress(args: argparse.Namespace) -> bool:
 def positive(text: str) -> int:
     """The type of an argument that is 1 or more."""
     return _at_least(text, 1)
+
+
+def positive_or_auto(text: str) -> int | None:
+    """The type of an argument that is 1 or more, or ``auto``, which is None."""
+    return None if text == "auto" else _at_least(text, 1)
 
 
 def natural(text: str) -> int:

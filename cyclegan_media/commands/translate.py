@@ -13,6 +13,7 @@ from cyclegan_media.commands.translate_options import (
     add_machine_options,
     add_provenance_options,
     add_sample_options,
+    add_speed_options,
     add_video_options,
     add_voice_options,
     make_options,
@@ -84,7 +85,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_voice_options(parser)
     talking.add_talking_options(parser)
     add_provenance_options(parser)
-    add_machine_options(parser)
+    add_speed_options(add_machine_options(parser, "int8"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from cyclegan_media.commands.options import (
     natural,
     part,
     positive,
+    positive_or_auto,
     quality,
     share,
     show_progress,
@@ -166,11 +167,16 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add what concerns the machine."""
+def add_machine_options(
+    parser: argparse.ArgumentParser, *precisions: str
+) -> argparse._ArgumentGroup:
+    """Add what concerns the machine; ``precisions`` are allowed beside those of any command."""
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--batch-size", type=positive, metavar="N", help="pictures at once (default: by the device)"
+        "--batch-size",
+        type=positive_or_auto,
+        metavar="N",
+        help="pictures at once, or auto, by the device and its memory (default)",
     )
     machine.add_argument(
         "--tile",
@@ -180,7 +186,17 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         help="compute large pictures in tiles of N × N pixels, for less memory and the same result;"
         " or auto, where they might not fit into memory (default), or off",
     )
-    add_device(machine)
+    add_device(machine, *precisions)
+    return machine
+
+
+def add_speed_options(machine: argparse._ActionsContainer) -> None:
+    """Add what concerns the speed of a single command."""
+    machine.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="compile the network, or do not (default: for videos long enough to earn it back)",
+    )
 
 
 def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = None) -> Options:
@@ -195,6 +211,7 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         direction=args.direction,
         overwrite=args.overwrite,
         batch_size=args.batch_size,
+        compile=args.compile,
         tile=args.tile,
         codec=args.codec,
         crf=args.crf,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -22,6 +22,9 @@ from cyclegan_media.media.image_writer import image_format, write_image
 from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.translate.tiles import Tile, apply_in_tiles, choose_tile
 
+if TYPE_CHECKING:
+    from cyclegan_media.translate.engine import Engine
+
 Apply = Callable[[Tensor], Tensor]
 """Translates float32 ``(n, 3, height, width)`` in −1…1 to the same, on the CPU, of any size."""
 
@@ -32,8 +35,11 @@ def make_apply(
     network: Backbone,
     device: torch.device,
     dtype: torch.dtype,
-    batch_size: int,
+    batch_size: int | None,
     tile: Tile = "auto",
+    engine: Engine | None = None,
+    *,
+    compiled: bool = False,
 ) -> Apply:
     """A function that applies ``network`` to pictures of any number and size.
 
@@ -43,23 +49,33 @@ def make_apply(
     Args:
         dtype: of the arithmetic; float32, bfloat16 or float16.
         batch_size: pictures that go through the network at once; those in tiles go one by one.
+            ``None`` for as many as suit the device.
         tile: side of the tiles that large pictures are computed in (:mod:`.tiles`), with the
             result of the whole.
+        engine: what runs the network; ``None`` for the network itself.
+        compiled: whether the engine is to compile it.
     """
 
     @torch.inference_mode()
     def apply(pictures: Tensor) -> Tensor:
         count, height, width = len(pictures), *pictures.shape[2:]
         size = _padded(height, network), _padded(width, network)
-        side = choose_tile(network, min(batch_size, count), size, tile)
-        parts = pictures.split(batch_size if side is None else 1)
-        return torch.cat([_apply_batch(network, part, device, dtype, side) for part in parts])
+        at_once = batch_size or (engine.batch_size(network, size) if engine else count)
+        side = choose_tile(network, min(at_once, count), size, tile)
+        run = engine.ready(network, compiled=compiled) if engine and side is None else network
+        parts = pictures.split(at_once if side is None else 1)
+        return torch.cat([_apply_batch(network, run, part, device, dtype, side) for part in parts])
 
     return apply
 
 
 def _apply_batch(
-    network: Backbone, batch: Tensor, device: torch.device, dtype: torch.dtype, tile: int | None
+    network: Backbone,
+    run: Apply,
+    batch: Tensor,
+    device: torch.device,
+    dtype: torch.dtype,
+    tile: int | None,
 ) -> Tensor:
     height, width = batch.shape[2:]
     (rows, top), (columns, left) = _mirrored(height, network), _mirrored(width, network)
@@ -67,7 +83,7 @@ def _apply_batch(
     try:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             if tile is None:
-                output = network(padded.to(device))
+                output = run(padded.to(device))
             else:
                 output = apply_in_tiles(network, padded, tile)
     except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has no type of its own

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cyclegan_media.translate.video import Progress
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 StrPath = str | os.PathLike[str]
 Example = StrPath | Pictures
 """A picture file, or a picture in memory as :meth:`Translator.translate` takes it."""
@@ -40,7 +39,9 @@ class Options:
     overwrite: bool = False
     """Replace files that exist."""
     batch_size: int | None = None
-    """Pictures or frames at once; ``None`` chooses by the device."""
+    """Pictures or frames at once; ``None`` chooses by the device and its free memory."""
+    compile: bool | None = None
+    """Whether to compile the network; ``None`` for videos that are long enough to earn it back."""
     tile: Tile = "auto"
     """Compute pictures larger than this in tiles of so many pixels, to the result of the whole;
     ``auto`` does so where the whole might not fit into memory, ``off`` never."""
@@ -98,6 +99,7 @@ class FileOptions(TypedDict, total=False):
     direction: Direction
     overwrite: bool
     batch_size: int | None
+    compile: bool | None
     tile: Tile
     codec: str | None
     crf: float | None

@@ -18,7 +18,9 @@ from torch import Tensor
 from cyclegan_media.backbones.registry import Backbone, Modality
 from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.media.provenance import Provenance, comment_tags
+from cyclegan_media.media.video import VideoReader
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
+from cyclegan_media.translate.engine import Engine
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
 from cyclegan_media.translate.latent import Codes
@@ -27,10 +29,10 @@ from cyclegan_media.translate.options import (
     Example,
     FileOptions,
     Options,
-    Precision,
     StrPath,
     choose_device,
 )
+from cyclegan_media.translate.precision import Precision
 from cyclegan_media.translate.provenance import provenance_of
 from cyclegan_media.translate.tiles import Tile
 
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cyclegan_media")
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class Translator:
     """A model on a device.
@@ -51,17 +51,18 @@ class Translator:
     Args:
         model: as :func:`cyclegan_media.pretrained.load_model` gives it.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
-        precision: of the networks' arithmetic; ``auto`` is fp32.
+        precision: of the networks' arithmetic for pictures: see :mod:`.precision`.
 
     Raises:
-        UserError: this machine lacks the device.
+        UserError: this machine lacks the device or the precision.
     """
 
     def __init__(
         self, model: PretrainedModel, *, device: Device = "auto", precision: Precision = "auto"
     ) -> None:
         self.device = choose_device(device)
-        self.dtype = _DTYPES["fp32" if precision == "auto" else precision]
+        self._engine = Engine(self.device, precision)
+        self.precision, self.dtype = self._engine.precision, self._engine.dtype
         self.model = model
         self._where = "the model"
         self.name = "unnamed"
@@ -299,7 +300,8 @@ class Translator:
     ) -> None:
         from cyclegan_media.translate.video import translate_video
 
-        apply, untouched = self._apply(options, job.sample), None
+        batch_size, compiled = self._for_video(job, options)
+        apply, untouched = self._apply(options, job.sample, batch_size, compiled), None
         if options.faces is not None:
             from cyclegan_media.translate.face import video_faces
 
@@ -314,7 +316,7 @@ class Translator:
             apply,
             job.source,
             job.target,
-            batch_size=options.batch_size or self._batch_size(),
+            batch_size=batch_size,
             codec=options.codec,
             crf=options.crf,
             preset=options.preset,
@@ -351,8 +353,19 @@ class Translator:
             )
         return network
 
-    def _batch_size(self) -> int:
-        return 1 if self.device.type == "cpu" else 8
+    def _for_video(self, job: Job, options: Options) -> tuple[int, bool]:
+        """Frames at once, and whether to compile the network, as is best for this video."""
+        batch_size, compiled = options.batch_size, options.compile
+        if self.device.type == "cpu":  # whatever the video is
+            return batch_size or 1, bool(compiled)
+        if batch_size is None or compiled is None:
+            network = self.generator(options.direction)
+            with VideoReader(job.source, options.stream) as video:
+                frames, size = video.frame_count, video.stored_size
+            batch_size = batch_size or self._engine.batch_size(network, size)
+            if compiled is None:
+                compiled = self._engine.pays_to_compile(network, frames, size)
+        return batch_size, compiled
 
     def _faces(self, faces: Faces) -> Faces:
         from cyclegan_media.translate.face import FaceOptions
@@ -374,12 +387,25 @@ class Translator:
             self._vocoders[wanted] = find_vocoder(self.model, wanted, self.device)
         return self._vocoders[wanted]
 
-    def _apply(self, options: Options, sample: int = 1) -> Apply:
+    def _apply(
+        self,
+        options: Options,
+        sample: int = 1,
+        batch_size: int | None = None,
+        compiled: bool | None = None,
+    ) -> Apply:
         self.generator(options.direction)
-        batch_size = options.batch_size or self._batch_size()
 
         def make(network: Backbone) -> Apply:
-            return make_apply(network, self.device, self.dtype, batch_size, options.tile)
+            return make_apply(
+                network,
+                self.device,
+                self.dtype,
+                batch_size or options.batch_size,
+                options.tile,
+                self._engine,
+                compiled=bool(options.compile) if compiled is None else compiled,
+            )
 
         return make(self._codes.generator(options, sample, make))
 

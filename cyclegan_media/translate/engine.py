@@ -1,0 +1,78 @@
+"""Generators run as fast as the device and the user's choice of precision allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cyclegan_media.backbones.registry import Backbone
+from cyclegan_media.translate.compiled import CompiledNetwork, seconds_a_frame, worth_compiling
+from cyclegan_media.translate.inference import inference_copy
+from cyclegan_media.translate.latent import WithCode
+from cyclegan_media.translate.precision import Precision, choose_precision
+from cyclegan_media.translate.quantise import QuantisedOnUse
+from cyclegan_media.translate.tiles_memory import available_memory, bytes_per_pixel
+
+Run = Callable[..., Tensor]
+"""Takes a batch of pictures, and for some networks a code each."""
+
+_SHARE = 0.5
+"""Share of the free memory that a batch may take."""
+_MOST = 16
+"""Frames at once that fill any GPU; more only make the queues longer."""
+
+
+class Engine:
+    """Makes of each generator what runs in its place; of each once, from its weights then.
+
+    Raises:
+        UserError: this machine lacks the precision; see :func:`.precision.choose_precision`.
+    """
+
+    def __init__(self, device: torch.device, precision: Precision) -> None:
+        self.device = device
+        self.precision, self.dtype = choose_precision(precision, device)
+        self._runs: dict[tuple[Backbone, bool], Run] = {}
+
+    def ready(self, network: Backbone, *, compiled: bool = False) -> Run:
+        """What computes ``network(x)``, to be called under autocast of :attr:`dtype`."""
+        if isinstance(network, WithCode):  # made anew for each code, of a network that stays
+            inner, code = self.ready(network.generator, compiled=compiled), network.code
+            return lambda x: inner(x, code.to(x).expand(len(x), -1))
+        key = (network, compiled)
+        if key not in self._runs:
+            copy = inference_copy(network, self.dtype) if self.device.type == "cpu" else network
+            run: Run = copy
+            if self.precision == "int8":
+                run = QuantisedOnUse(copy)
+            elif compiled:
+                run = CompiledNetwork(copy)
+            self._runs[key] = run
+        return self._runs[key]
+
+    def pays_to_compile(self, network: Backbone, frames: int | None, size: tuple[int, int]) -> bool:
+        """Whether so many frames, of this height and width, earn back what compiling takes."""
+        if not worth_compiling(self.device, frames, 1.0):  # not even were they as slow as this
+            return False
+        m = network.multiple
+        height, width = (-(-max(side, network.minimum) // m) * m for side in size)
+        picture = torch.zeros(1, 3, height, width, device=self.device)
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
+        ):
+            seconds = seconds_a_frame(self.ready(network), picture)
+        return worth_compiling(self.device, frames, seconds)
+
+    def batch_size(self, network: Backbone, size: tuple[int, int]) -> int:
+        """Frames of this height and width to translate at once.
+
+        On a CPU one: a second one brings nothing there, and takes memory and time to the first
+        result. On a GPU as many as fit well into its free memory, 16 at most.
+        """
+        if self.device.type == "cpu":
+            return 1
+        each = size[0] * size[1] * bytes_per_pixel(network, self.device)
+        return max(1, min(_MOST, int(_SHARE * available_memory(self.device) / each)))
