@@ -79,6 +79,38 @@ def copy_with_sound(
     return tuple(copying.messages)
 
 
+class _CopiedPictures(CopiedTrack):
+    """Packets go over as they are; the order of decoding is completed where a file leaves it open.
+
+    Matroska does not state when a picture is decoded, and FFmpeg finds it out from the third or
+    fourth packet on.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream)
+        self._held: list[av.Packet] = []
+        self._stream, self._begun = stream, False
+
+    def packets(self, packet: av.Packet) -> list[av.Packet]:
+        if not self._begun and packet.size and packet.dts is None:
+            self._held.append(packet)
+            return []
+        held, self._held = self._held, []
+        self._begun = True
+        dts = packet.dts if packet.size else None
+        for earlier in reversed(held):
+            if dts is None:  # no packet has one: pictures are shown in the order of decoding
+                earlier.dts = earlier.pts
+            else:
+                dts -= max(1, earlier.duration or 1)
+                earlier.dts = dts
+        if packet.size:
+            held.append(packet)
+        for one in held:
+            one.stream = self._stream
+        return held
+
+
 class _Copying:
     def __init__(self, path: Path, reading: InputContainer, target: Path) -> None:
         self._path, self._reading, self._target = path, reading, target
@@ -152,7 +184,7 @@ class _Copying:
             )
         copy = writing.add_stream_from_template(stream)
         describe_like(copy, stream)
-        return CopiedTrack(copy)
+        return _CopiedPictures(copy)
 
     def _shift(self, packet: av.Packet) -> None:
         if self._origin and packet.time_base:
