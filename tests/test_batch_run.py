@@ -29,6 +29,12 @@ from cyclegan_media.cli import build_parser, main
 from cyclegan_media.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As the tests themselves have: the last bit of sums depends on it.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("model") / "h2z")

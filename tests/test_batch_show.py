@@ -15,7 +15,7 @@ from cyclegan_media.batch.show import Mode, Show
 from cyclegan_media.batch.task import Outcome, Task
 from cyclegan_media.batch.worklist import STATES, WorkList
 
-TASK = Task(1, "in/a.mp4", "a.mp4", "out", None, "x", "m", "{}", "cpu", "auto", False, 1)
+TASK = Task(1, "in/a.mp4", "a.mp4", "out", None, "x", "m", "{}", "cpu", "auto", 1, False, 1)
 DONE = Outcome(1, "done", 2.0, 50, ("in/a.mp4: a subtitle is left out",))
 FAILED = Outcome(1, "failed", 1.0, reason="in/a.mp4: is damaged")
 
@@ -85,10 +85,13 @@ def test_reports_count_what_became_of_every_file(tmp_path: Path) -> None:
     assert "default-src 'none'" in page
 
 
-def test_workers_share_the_cores() -> None:
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = machine.cores()
     assert machine.threads(1) == cores
     assert machine.threads(cores) == 1
     assert machine.threads(100 * cores) == 1
     assert 1 <= machine.auto_workers() <= cores
     assert machine.auto_workers(gpus=3) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert machine.threads(1) == 1

@@ -40,7 +40,10 @@ class LocalEngine:
         self._gpus = 0
         self._frames = 0
         self.places = options.workers or machine.auto_workers()
-        self._threads = machine.threads(self.places)
+
+    @property
+    def threads(self) -> int:
+        return machine.threads(self.places)
 
     @property
     def free(self) -> int:
@@ -123,9 +126,7 @@ class LocalEngine:
     def _environment(self, index: int) -> dict[str, str]:
         environment = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            said = environment.get(name, "")
-            most = int(said) if said.isdecimal() and int(said) > 0 else self._threads
-            environment[name] = str(min(most, self._threads))
+            environment[name] = str(self.threads)
         if self._gpus > 1:
             visible = environment.get("CUDA_VISIBLE_DEVICES", "")
             names = visible.split(",") if visible else [str(k) for k in range(self._gpus)]

@@ -39,5 +39,7 @@ def auto_workers(gpus: int = 0) -> int:
 
 
 def threads(workers: int) -> int:
-    """Threads of each of so many workers."""
-    return max(1, cores() // workers)
+    """Threads of each of so many workers: no more than ``OMP_NUM_THREADS`` says, if it does."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(said) if said.isdecimal() and int(said) > 0 else cores()
+    return max(1, min(most, cores() // workers))

@@ -46,6 +46,7 @@ class RayEngine:
         self._ray, self._options = ray, options
         self._running: dict[Any, tuple[Task, float]] = {}
         self.frames = 0
+        self.threads = 1  # as many as cores are asked for
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             _start(ray, options.ray_address)

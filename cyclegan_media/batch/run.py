@@ -42,6 +42,11 @@ class Engine(Protocol):
     def frames(self) -> int:
         """Frames translated since the start."""
 
+    @property
+    def threads(self) -> int:
+        """That each file is translated with: the order of sums, and so their last bit, depends on
+        them, and must not on what is left to do."""
+
     def describe(self, models: Sequence[str]) -> dict[str, ModelInfo]: ...
 
     def submit(self, task: Task, *, alone: bool = False) -> None: ...
@@ -243,6 +248,7 @@ class _Batch:
             row.settings,
             self._options.device,
             self._options.precision,
+            threads=self._engine.threads,
             overwrite=self._options.overwrite or row.attempts > 1,
             max_download=self._options.max_download,
         )

@@ -53,6 +53,7 @@ class Task:
     settings: str
     device: str
     precision: str
+    threads: int
     overwrite: bool
     max_download: int
 
@@ -117,6 +118,9 @@ class Work:
         return Outcome(task.number, "done", seconds, frames, tuple(notes.lines))
 
     def _translate(self, task: Task, told: Told) -> int | None:
+        import torch
+
+        torch.set_num_threads(task.threads)
         translator = self._translator(task.model, task.device, task.precision)
         settings = FileSettings.model_validate_json(task.settings)
         done = 0
