@@ -23,7 +23,7 @@ from cyclegan_media.pretrained import save_model
 from cyclegan_media.speech.activity import find_speech
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.options import Options
-from cyclegan_media.translate.talking import Talking, translate_talking
+from cyclegan_media.translate.talking import Talking, parts_of, translate_talking
 
 RATE = 48000
 SPOKEN = 1.4
@@ -246,6 +246,15 @@ def test_gaps_and_late_starts_are_read_as_time_passes(tmp_path: Path) -> None:
     assert (samples[:1600] > 0.3).all()
     assert not samples[1600:8000].any()
     assert (samples[8000:] > 0.3).all()
+
+
+def test_long_sound_is_converted_in_parts_between_pauses() -> None:
+    stretches = [(5, 20), (30, 60), (90, 100), (120, 400), (420, 430)]
+    assert parts_of(stretches, 60) == [(5, 60), (90, 100), (120, 400), (420, 430)]
+    assert parts_of(stretches, 95) == [(5, 100), (120, 400), (420, 430)]
+    assert parts_of(stretches, 95, 500) == [(0, 110), (110, 410), (410, 500)]
+    assert parts_of([], 60) == []
+    assert parts_of([], 60, 500) == [(0, 500)]
 
 
 def test_a_clip_without_speech_keeps_its_sound(

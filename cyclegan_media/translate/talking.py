@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +48,8 @@ _NO_PICTURE = (
     "credentials",
 )
 """Options that mean nothing, or the same, where the picture is copied."""
+_PART_SECONDS = 60.0
+"""Of what is converted at once, where there are pauses to cut it at."""
 _FADE_SECONDS = 0.02
 """From the original sound to the new voice and back."""
 
@@ -127,8 +132,7 @@ def translate_talking(
         options: those of pictures go for the picture, those of voices for the sound.
         sample: see :attr:`cyclegan_media.translate.folder.Job.sample`.
 
-    Memory holds the sound of the clip in one channel, twice, and what analysing it needs: see
-    docs/talking_clips.md.
+    Memory holds the sound of the clip in one channel, and what converting a minute of it takes.
 
     Raises:
         UserError: the source cannot be read or holds no sound to convert, the target cannot be
@@ -203,34 +207,69 @@ def convert_sound(
     """
     reader = SoundReader(source, stream)
     rate = reader.sample_rate
-    mixed = np.concatenate([np.zeros(0, np.float32), *(_mix(block) for block in reader)])
-    if not len(mixed):
+    track = _mixed(reader)
+    if not len(track):
         raise UserError(f"{source}: holds no sound that can be decoded")
-    fades = _Fades([(0, len(mixed))], 0)
+    seconds = speech_of(measure_activity([track], rate), len(track) / rate)
+    stretches = [(round(start * rate), round(stop * rate)) for start, stop in seconds]
+    if gate and not stretches:
+        logger.warning("%s: no speech is found; its sound stays as it is", source)
+        return None
+    fades = _Fades([(0, len(track))], 0)
     if gate:
-        stretches = speech_of(measure_activity([mixed], rate), len(mixed) / rate)
-        if not stretches:
-            logger.warning("%s: no speech is found; its sound stays as it is", source)
-            return None
-        fades = _Fades(
-            [(round(start * rate), round(stop * rate)) for start, stop in stretches],
-            round(_FADE_SECONDS * rate),
-        )
-        mixed *= fades.weights(0, len(mixed))
+        fades = _Fades(stretches, round(_FADE_SECONDS * rate))
     gains = _gains(reader, fades)
-    converted = voice.convert_samples(mixed, rate, options or Options())
-    loudest = max(1.0, float(np.abs(gains).max()))
-    converted = limit(converted * np.float32(loudest), rate) / np.float32(loudest)
+    loudest = np.float32(max(1.0, float(np.abs(gains).max())))
+    longest = round(_PART_SECONDS * rate)
+    for start, stop in parts_of(stretches, longest, None if gate else len(track)):
+        part = track[start:stop] * fades.weights(start, stop - start)
+        converted = voice.convert_samples(part, rate, options or Options())
+        track[start:stop] = limit(converted * loudest, rate) / loudest
 
     def change(block: Block) -> Samples:
         length = block.samples.shape[1]
         new = np.zeros(length, dtype=np.float32)
-        there = converted[block.number : block.number + length]
+        there = track[block.number : block.number + length]
         new[: len(there)] = there
         share = fades.weights(block.number, length)
         return (1 - share) * block.samples + share * (gains[:, None] * new)
 
     return NewSound(reader.stream, rate, change)
+
+
+def parts_of(
+    stretches: Sequence[tuple[int, int]], longest: int, total: int | None = None
+) -> list[tuple[int, int]]:
+    """Starts and stops of what is converted at once: stretches that lie within ``longest``.
+
+    So memory does not grow with what converting takes. A single longer stretch is a part.
+
+    Args:
+        stretches: of speech, in order.
+        total: of samples, where the parts are to cover all; they then meet in the middle of pauses.
+    """
+    parts: list[tuple[int, int]] = []
+    for start, stop in stretches:
+        if parts and stop - parts[-1][0] <= longest:
+            parts[-1] = (parts[-1][0], stop)
+        else:
+            parts.append((start, stop))
+    if total is None:
+        return parts
+    cuts = [(stop + start) // 2 for (_, stop), (start, _) in pairwise(parts)]
+    return list(pairwise([0, *cuts, total]))
+
+
+def _mixed(reader: SoundReader) -> Samples:
+    """``(n,)``: the mean of the channels."""
+    blocks = deque(_mix(block) for block in reader)
+    track = np.empty(sum(map(len, blocks)), dtype=np.float32)
+    place = 0
+    while blocks:  # each is freed as it is copied, so that memory holds the track once
+        block = blocks.popleft()
+        track[place : place + len(block)] = block
+        place += len(block)
+    return track
 
 
 def _mix(block: Block) -> Samples:
@@ -263,14 +302,15 @@ class _Fades:
 
     def __init__(self, stretches: Sequence[tuple[int, int]], length: int) -> None:
         self._stretches, self._length = stretches, length
+        self._stops = [stop for _, stop in stretches]
 
     def weights(self, start: int, count: int) -> Samples:
         """``(count,)``, 0…1, from sample ``start``."""
         share = np.zeros(count, dtype=np.float32)
-        for first, last in self._stretches:
+        for first, last in self._stretches[bisect_right(self._stops, start) :]:
             left, right = max(first, start), min(last, start + count)
             if left >= right:
-                continue
+                break
             place = np.arange(left, right)
             # From the middle of a sample to the nearer end of the stretch.
             inside = np.minimum(place - first, last - 1 - place) + 0.5
