@@ -17,8 +17,9 @@ from cyclegan_media.backbones.registry import Backbone
 
 _PROBE = 128
 """Side of the picture on which a network's demand is measured."""
-_OVERHEAD = 1.5
-"""What is allocated besides the tensors that PyTorch shows: rearranged copies in convolutions."""
+_OVERHEAD = 2.0
+"""What is allocated in all, for what the tensors that PyTorch shows take: convolutions make
+rearranged copies. Measured 1.8 on a CPU (docs/high_resolution.md)."""
 
 _measured: dict[tuple[type[Backbone], str], float] = {}
 
