@@ -53,7 +53,9 @@ class Backbone(nn.Module):
     A generator maps a batch to a batch of the same shape, a discriminator maps a batch to raw
     scores (no sigmoid) of any shape with the batch first, or to a list of such tensors, one per
     scale, the full scale first. Image batches are ``(batch, 3, height, width)`` in −1…1, spectra
-    are ``(batch, coefficients, frames)``.
+    are ``(batch, coefficients, frames)``. What it computes of an example must not depend on the
+    others of the batch but by ``nn.BatchNorm…``, which a training knows of: without it, batches go
+    through in one pass.
 
     Some generators take a second argument, and say so by ``latent`` or ``masked``. It may be left
     out, so each of them is an ordinary generator, too.

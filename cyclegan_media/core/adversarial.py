@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cyclegan_media.core.together import together
+
 Scores = Tensor | Sequence[Tensor]
 Discriminator = Callable[[Tensor], Scores]
 
@@ -35,7 +37,8 @@ class AdversarialLoss(ABC):
 
     def discriminator(self, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
         """What the discriminator minimises; ``fake`` must be detached from its generator."""
-        pairs = zip(scales(discriminator(real)), scales(discriminator(fake)), strict=True)
+        score_real, score_fake = together(discriminator, (real,), (fake,))
+        pairs = zip(scales(score_real), scales(score_fake), strict=True)
         return _sum(self._discriminator(*pair) for pair in pairs)
 
     def realness(self, scores: Tensor) -> Tensor:

@@ -154,7 +154,9 @@ class Objective:
     def generators(self, t: Batch) -> dict[str, Tensor]:
         """Every weighted summand by name; their sum is what the generators' side minimises."""
         summands: dict[str, Tensor] = {}
-        for term, weight in self._active(t.step).values():
+        active = self._active(t.step).values()
+        t.expected = frozenset().union(*(term.reads for term, _ in active))
+        for term, weight in active:
             summands.update({name: weight * value for name, value in term(t).items()})
         return summands
 

@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 from torch import Tensor
 
 from cyclegan_media.core.cyclegan import CycleGAN
+from cyclegan_media.core.together import together
 
 
 class Part(NamedTuple):
@@ -78,6 +79,9 @@ class Batch:
         self.real_b = real_b
         self.extras = dict(extras or {})
         self.step = step
+        self.expected: frozenset[str] = frozenset()
+        """What terms will ask for, as far as they say so (``Term.reads``): what is computed by one
+        network may then go through it in one pass."""
         self._features: dict[tuple[str, str], list[list[Tensor]]] = {}
 
     def of(self, what: str, domain: str) -> Tensor:
@@ -129,12 +133,27 @@ class OneSided(Batch):
     @cached_property
     def fake_b(self) -> Tensor:
         """G(a)"""
-        return self.networks.generator_a2b(self.real_a)
+        return self._beside_identity("b", (self.real_a,), (self.real_b,))
 
     @cached_property
     def identity_b(self) -> Tensor:
         """G(b), which should be b"""
         return self.networks.generator_a2b(self.real_b)
+
+    def _beside_identity(
+        self, target: str, source: tuple[Tensor, ...], identity: tuple[Tensor, ...]
+    ) -> Tensor:
+        """The translation of ``source``; that of the target's own example, if it will be asked for.
+
+        Args:
+            source, identity: what the generator of the target's domain takes for each.
+        """
+        generator = self.networks["generator_a2b" if target == "b" else "generator_b2a"]
+        if not self.expected & {"identity_a", "identity_b"}:
+            return generator(*source)
+        fake, same = together(generator, source, identity)
+        setattr(self, f"identity_{target}", same)
+        return fake
 
 
 @register_method("cyclegan")
@@ -147,7 +166,7 @@ class Translation(OneSided):
     @cached_property
     def fake_a(self) -> Tensor:
         """F(b)"""
-        return self.networks.generator_b2a(self.real_b)
+        return self._beside_identity("a", (self.real_b,), (self.real_a,))
 
     @cached_property
     def cycle_a(self) -> Tensor:

@@ -31,13 +31,15 @@ class Masked(Translation):
     def fake_b(self) -> Tensor:
         """G(a · m, m)"""
         mask = self.extras["mask_a"]
-        return self.networks.generator_a2b(self.real_a * mask, mask)
+        whole = torch.ones_like(self.extras["mask_b"])
+        return self._beside_identity("b", (self.real_a * mask, mask), (self.real_b, whole))
 
     @cached_property
     def fake_a(self) -> Tensor:
         """F(b · m, m)"""
         mask = self.extras["mask_b"]
-        return self.networks.generator_b2a(self.real_b * mask, mask)
+        whole = torch.ones_like(self.extras["mask_a"])
+        return self._beside_identity("a", (self.real_b * mask, mask), (self.real_a, whole))
 
     @cached_property
     def cycle_a(self) -> Tensor:
