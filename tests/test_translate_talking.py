@@ -23,7 +23,8 @@ from cyclegan_media.pretrained import save_model
 from cyclegan_media.speech.activity import find_speech
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.options import Options
-from cyclegan_media.translate.talking import Talking, parts_of, translate_talking
+from cyclegan_media.translate.talking import Talking, translate_talking
+from cyclegan_media.translate.talking_voice import parts_of
 
 RATE = 48000
 SPOKEN = 1.4
