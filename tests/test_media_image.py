@@ -14,7 +14,7 @@ import pytest
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.media import Image, kind_of, list_media, read_image, write_image
-from cyclegan_media.media.image import MAX_MEGAPIXELS_VARIABLE
+from cyclegan_media.media.limits import MAX_MEGAPIXELS_VARIABLE
 
 SRGB = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
 

@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.media.kinds import SUFFIXES, check_input
+from cyclegan_media.media.limits import MAX_HOURS_VARIABLE, SAMPLE_RATES, max_samples
+from cyclegan_media.media.opening import open_local
 
 if TYPE_CHECKING:
     import av
 
 Samples = NDArray[np.float32]
-
-DEFAULT_MAX_HOURS = 6.0
-MAX_HOURS_VARIABLE = "CYCLEGAN_MEDIA_MAX_HOURS"
-"""Environment variable that raises the limit on the length of recordings held in memory."""
-
 _NOT_BY_SOUNDFILE = SUFFIXES["video"] | {".mp3"}
 """libsndfile's MP3 decoder writes to the terminal whatever it dislikes in a file."""
 _TAGS = {"author": "artist", "track": "tracknumber"}
@@ -138,14 +135,19 @@ def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     return np.pad(resampled, ((0, 0), (0, missing)))[:, :wanted]
 
 
-def max_samples(rate: int) -> int:
-    """The most samples of a recording that are held in memory, by ``$CYCLEGAN_MEDIA_MAX_HOURS``."""
-    text = os.environ.get(MAX_HOURS_VARIABLE)
-    try:
-        hours = DEFAULT_MAX_HOURS if text is None else float(text)
-    except ValueError as error:
-        raise UserError(f"{MAX_HOURS_VARIABLE}: {text!r} is not a number") from error
-    return int(hours * 3600 * rate)
+def check_rate(path: Path, rate: int) -> int:
+    """The same rate.
+
+    Raises:
+        UserError: no recording has such a rate, and resampling from it would fill the memory.
+    """
+    lowest, highest = SAMPLE_RATES
+    if not lowest <= rate <= highest:
+        raise UserError(
+            f"{path}: states {rate} samples a second, but recordings with {lowest} to {highest} are"
+            " read; it is damaged, or has to be resampled first"
+        )
+    return rate
 
 
 def _refuse_length(path: Path) -> UserError:
@@ -161,7 +163,7 @@ def _read_by_soundfile(path: Path) -> Audio | None:
 
     try:
         with soundfile.SoundFile(path) as file:
-            if file.frames > max_samples(file.samplerate):
+            if file.frames > max_samples(check_rate(path, file.samplerate)):
                 raise _refuse_length(path)
             cut = _CUT_SHORT.search(file.extra_info)
             if cut:
@@ -181,7 +183,7 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
     try:
         with open_local(path) as container:
             source = _choose_stream(path, container, stream)
-            rate = source.codec_context.sample_rate
+            rate = check_rate(path, source.codec_context.sample_rate)
             blocks = list(_decoded(path, container, source))
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).lower()
@@ -189,21 +191,6 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
     if not blocks:
         raise UserError(f"{path}: holds no sound that can be decoded")
     return Audio(np.concatenate(blocks, axis=1), rate)
-
-
-def open_local(path: Path) -> av.container.InputContainer:
-    """Open a media file, and only that: nothing that it may refer to.
-
-    Raises:
-        av.FFmpegError: it is damaged, or of no format that FFmpeg reads.
-    """
-    import av
-
-    return av.open(
-        f"file:{path}",
-        metadata_errors="replace",
-        container_options={"protocol_whitelist": "file"},
-    )
 
 
 def _choose_stream(

@@ -18,15 +18,15 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from cyclegan_media.errors import RunError, UserError
+from cyclegan_media.media import limits
 from cyclegan_media.media.image_tags import ImageTags, read_tags
 from cyclegan_media.media.kinds import check_input
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
-DEFAULT_MAX_MEGAPIXELS = 200.0
-MAX_MEGAPIXELS_VARIABLE = "CYCLEGAN_MEDIA_MAX_MEGAPIXELS"
-"""Environment variable that raises the limit on the size of pictures."""
-
+_FORMATS = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "TGA"]
+"""What Pillow may take a file for, whatever its name says. It knows more, among them EPS, which it
+has Ghostscript run as the program that it is."""
 _PILLOW_LOCK = threading.Lock()
 
 
@@ -59,7 +59,7 @@ def read_image(path: str | os.PathLike[str], *, max_megapixels: float | None = N
             large.
     """
     path = check_input(path)
-    limit = _limit() if max_megapixels is None else max_megapixels
+    limit = limits.max_megapixels() if max_megapixels is None else max_megapixels
     try:
         with open_picture(path) as picture:
             _check_header(path, picture, limit)
@@ -82,7 +82,7 @@ def _check_header(path: Path, picture: PIL.Image.Image, limit: float) -> None:
     if width * height > limit * 1e6:
         raise UserError(
             f"{path}: {width} × {height} pixels are more than the limit of {limit:g} megapixels;"
-            f" raise it by the environment variable {MAX_MEGAPIXELS_VARIABLE}"
+            f" raise it by the environment variable {limits.MAX_MEGAPIXELS_VARIABLE}"
         )
     count = getattr(picture, "n_frames", 1)
     # A camera's MPO is a JPEG with further views of the same moment behind it.
@@ -91,14 +91,6 @@ def _check_header(path: Path, picture: PIL.Image.Image, limit: float) -> None:
             f"{path}: holds {count} pictures (an animation or pages), and only single pictures are"
             " read; convert it to a video, or to one file per picture"
         )
-
-
-def _limit() -> float:
-    text = os.environ.get(MAX_MEGAPIXELS_VARIABLE)
-    try:
-        return DEFAULT_MAX_MEGAPIXELS if text is None else float(text)
-    except ValueError as error:
-        raise UserError(f"{MAX_MEGAPIXELS_VARIABLE}: {text!r} is not a number") from error
 
 
 def open_picture(path: Path) -> PIL.ImageFile.ImageFile:
@@ -110,7 +102,7 @@ def open_picture(path: Path) -> PIL.ImageFile.ImageFile:
         warnings.simplefilter("ignore")
         before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
         try:
-            return PIL.Image.open(path)
+            return PIL.Image.open(path, formats=_FORMATS)
         finally:
             PIL.Image.MAX_IMAGE_PIXELS = before
 
@@ -128,8 +120,16 @@ def is_sixteen_bit(picture: PIL.ImageFile.ImageFile) -> bool:
 def _read_sixteen_bit(path: Path, picture: PIL.Image.Image) -> Image:
     import av
 
-    with av.open(str(path)) as container:
-        frame = next(container.decode(video=0))
+    # Not by its name, which FFmpeg would read patterns and addresses into.
+    with (
+        open(path, "rb") as file,
+        av.open(file, "r", format=f"{str(picture.format).lower()}_pipe") as container,
+    ):
+        stream = container.streams.video[0]
+        # The decoder counts the pixels of its buffers, whose sides it rounds up.
+        most = (picture.width + 128) * (picture.height + 128)
+        stream.codec_context.options = {"max_pixels": str(most)}
+        frame = next(container.decode(stream))
     known = ("gray16be", "gray16le", "rgb48be", "rgb48le", "rgba64be", "rgba64le")
     name = frame.format.name
     array: NDArray[Any] = frame.to_ndarray(format=name if name in known else "rgba64le")

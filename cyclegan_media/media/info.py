@@ -102,10 +102,10 @@ def _profile_name(picture: PIL.Image.Image) -> str | None:
 def _container(path: Path) -> dict[str, Any]:
     import av
 
-    from cyclegan_media.media.audio import open_local
+    from cyclegan_media.media.opening import open_local
 
     try:
-        with open_local(path) as container:
+        with open_local(path, "is damaged, or neither a video nor a recording") as container:
             chosen = _chosen(path, container)
             counts: Counter[str] = Counter()
             streams = [

@@ -21,7 +21,8 @@ from av.container import InputContainer, OutputContainer
 from numpy.typing import NDArray
 
 from cyclegan_media.errors import RunError, UserError
-from cyclegan_media.media.audio import max_samples
+from cyclegan_media.media.audio import check_rate
+from cyclegan_media.media.limits import MAX_HOURS_VARIABLE, max_samples
 from cyclegan_media.media.streams import (
     AUDIO_ENCODERS,
     Tell,
@@ -103,7 +104,7 @@ class SoundReader:
             stream = choose_sound(self.path, container, number)
             self.stream = stream.index
             """Index in the file."""
-            self.sample_rate = stream.codec_context.sample_rate
+            self.sample_rate = check_rate(self.path, stream.codec_context.sample_rate)
             self.channels = stream.codec_context.channels
 
     def __iter__(self) -> Iterator[Block]:
@@ -119,7 +120,7 @@ class SoundReader:
                         raise UserError(
                             f"{self.path}: its sound is longer than what is converted at once; cut"
                             " it, or raise the limit by the environment variable"
-                            " CYCLEGAN_MEDIA_MAX_HOURS"
+                            f" {MAX_HOURS_VARIABLE}"
                         )
                 yield from line.rest()
             except av.FFmpegError as error:
@@ -134,6 +135,7 @@ class _Line:
     def __init__(self, stream: AudioStream, origin: Fraction = Fraction(0)) -> None:
         context = stream.codec_context
         self._rate, self._origin = context.sample_rate, origin
+        self._path = stream.container.name.removeprefix("file:")
         self._resampler = av.AudioResampler(format="fltp", layout=context.layout, rate=self._rate)
         self._channels = context.channels
         self._end = _stated_end(stream)
@@ -150,6 +152,12 @@ class _Line:
             off = time - self.start - Fraction(self.count, self._rate)
             if abs(off) > _TOLERANCE:
                 gap = round(off * self._rate)
+                if gap > max_samples(self._rate):
+                    raise UserError(
+                        f"{self._path}: its sound is interrupted for {float(off) / 3600:.0f} hours;"
+                        " cut it, or raise the limit by the environment variable"
+                        f" {MAX_HOURS_VARIABLE}"
+                    )
         elif self.start is None:
             self.start = Fraction(0)
         frame.pts = None  # so that the resampler takes frames as they come

@@ -14,11 +14,8 @@ from av.stream import Disposition
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.media.kinds import check_input
-
-_PICTURES = ("image2", "_pipe")
-_PLAYLISTS = ("hls", "dash", "concat", "sdp", "rtsp", "tty")
-"""Formats that name other files or addresses to read, and one that draws any text."""
-
+from cyclegan_media.media.limits import MAX_FRAME_VARIABLE, max_frame_pixels
+from cyclegan_media.media.opening import open_local
 
 _TIME_IS_RELATIVE: int = Flags.ts_discont.value  # type: ignore[assignment]
 
@@ -35,20 +32,7 @@ def open_container(path: str | os.PathLike[str]) -> tuple[Path, InputContainer]:
         raise UserError(
             f"{path}: is truncated, at least {missing} bytes are missing at its end; copy it again"
         )
-    try:
-        container = av.open(
-            f"file:{path}",
-            metadata_errors="replace",
-            container_options={"protocol_whitelist": "file"},
-        )
-    except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path}: is damaged or not a video ({reason.lower()})") from error
-    names = container.format.name.split(",")
-    if any(name in _PLAYLISTS or name.endswith(_PICTURES) for name in names):
-        container.close()
-        raise UserError(f"{path}: is not a video but {container.format.long_name}")
-    return path, container
+    return path, open_local(path, "is damaged or not a video")
 
 
 def choose_stream(path: Path, container: InputContainer, number: int | None) -> av.VideoStream:
@@ -71,7 +55,22 @@ def choose_stream(path: Path, container: InputContainer, number: int | None) -> 
         raise UserError(f"{path}: has no video stream {number}; its video streams are {known}")
     if chosen.codec_context is None:
         raise UserError(f"{path}: its video is coded in a way that FFmpeg cannot decode here")
+    _limit_pixels(path, chosen)
     return chosen
+
+
+def _limit_pixels(path: Path, stream: av.VideoStream) -> None:
+    """Refuse frames that are too large, and have the decoder refuse those that become so."""
+    most, context = max_frame_pixels(), stream.codec_context
+    if context.width * context.height > most:
+        raise UserError(
+            f"{path}: its frames of {context.width} × {context.height} pixels are more than the"
+            f" limit of {most / 1e6:g} megapixels; raise it by the environment variable"
+            f" {MAX_FRAME_VARIABLE}"
+        )
+    if not context.is_open:
+        # It counts the pixels of its buffers, whose sides it rounds up.
+        context.options = {**context.options, "max_pixels": str(2 * most + 128**2)}
 
 
 def describe(stream: av.VideoStream) -> str:
