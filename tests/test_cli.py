@@ -22,7 +22,7 @@ from cyclegan_media.media import Image, read_image, write_audio, write_image
 from cyclegan_media.media.kinds import SUFFIXES
 from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
 
-COMMANDS = ["train", "translate", "download", "info", "recipes", "import"]
+COMMANDS = ["train", "translate", "batch", "download", "info", "recipes", "import"]
 
 TINY_RECIPE = """\
 name: tiny
