@@ -22,6 +22,7 @@ from cyclegan_media.commands import (
     batch,
     distill,
     download,
+    evaluate,
     faces,
     import_,
     info,
@@ -70,7 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
-    for command in (train, translate, distill, batch, download, faces, info, recipes, import_):
+    making = (train, translate, evaluate, distill, batch)
+    for command in (*making, download, faces, info, recipes, import_):
         command.add(subparsers, common)
     return parser
 

@@ -86,7 +86,7 @@ def test_script_says_what_is_wrong(
     low, high = (str(folder) for folder in folders.values())
     for arguments, message in (
         (["--data-a", low, "--data-b", str(tmp_path / "none")], "none: no such folder"),
-        (["--data-a", low, "--data-b", high, "--held-out", "no*"], "have the same name"),
+        (["--data-a", low, "--data-b", high, "--held-out", "no*"], "no file is like no*"),
         (["--data-a", low, "--data-b", high, "--model", str(tmp_path / "m")], "no such model"),
     ):
         assert script(arguments) == 2

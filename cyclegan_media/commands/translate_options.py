@@ -102,7 +102,7 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_voice_options(parser: argparse.ArgumentParser) -> None:
+def add_voice_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add what concerns voices."""
     voices = parser.add_argument_group("voices")
     voices.add_argument(
@@ -125,6 +125,7 @@ def add_voice_options(parser: argparse.ArgumentParser) -> None:
         default="gaussian",
         help="match the mean and deviation of the pitch (default), or its whole distribution",
     )
+    return voices
 
 
 def add_provenance_options(parser: argparse.ArgumentParser) -> None:
@@ -223,14 +224,15 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         seed=args.seed,
         latent_from=args.latent_from,
         vocoder=args.vocoder,
-        conversion=_conversion(args),
+        conversion=make_conversion(args),
         faces=_faces(args, analysis),
         provenance=args.provenance,
         credentials=_credentials(args),
     )
 
 
-def _conversion(args: argparse.Namespace) -> Conversion | None:
+def make_conversion(args: argparse.Namespace) -> Conversion | None:
+    """What :func:`add_voice_options` let the user ask for, the vocoder aside."""
     if (args.variance, args.pitch) == (0.0, "gaussian"):
         return None
     from cyclegan_media.speech.conversion import Conversion

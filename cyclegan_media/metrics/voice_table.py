@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from cyclegan_media.metrics.voice import METRIC_ANALYSIS, VoiceScores, compare_v
 from cyclegan_media.metrics.voice_baselines import JointDensityGMM, match_moments
 from cyclegan_media.speech import Features, SpeakerStatistics, analyse, analyse_corpus, synthesise
 from cyclegan_media.speech.corpus import Progress
+
+logger = logging.getLogger("cyclegan_media")
 
 Direction = Literal["a2b", "b2a"]
 Files = Sequence[str | os.PathLike[str]]
@@ -126,15 +129,16 @@ def baselines(voices: Voices) -> dict[Direction, dict[str, Method]]:
 
     Matching of moments learns from recordings of which the two speakers share no sentence: where
     they have any in common, the source's odd and the target's even ones. The joint-density GMM
-    learns from all that they have in common, and is left out where that is nothing.
+    learns from all that they have in common, and is left out where that is nothing or too little.
     """
     of_name = {side: {item.name: item.features for item in voices.train[side]} for side in "ab"}
     shared = sorted(of_name["a"].keys() & of_name["b"].keys())
     gmm = None
     if shared:
-        gmm = JointDensityGMM(
-            [of_name["a"][name] for name in shared], [of_name["b"][name] for name in shared]
-        )
+        try:
+            gmm = JointDensityGMM(*([part[name] for name in shared] for part in of_name.values()))
+        except UserError as error:
+            logger.warning("left out: %s", error)
     result: dict[Direction, dict[str, Method]] = {}
     for direction in ("a2b", "b2a"):
         source, target = voices.train[direction[0]], voices.train[direction[2]]
@@ -150,38 +154,52 @@ def baselines(voices: Voices) -> dict[Direction, dict[str, Method]]:
     return result
 
 
-def score_method(
-    method: Method, voices: Voices, direction: Direction, verifier: SpeakerVerifier
-) -> MethodScores:
-    """Convert the held-out recordings of the source and compare them with the target's.
+def convert_all(method: Method, voices: Voices, direction: Direction) -> list[Recording]:
+    """The held-out sentences of the source, converted.
 
     Outputs are analysed as the recordings were, as a listener would get them: a method that works
     on features has gone through the vocoder.
     """
-    outputs = [method(item) for item in voices.held_out[direction[0]]]
-    return _scores(outputs, voices, direction, verifier)
+    source = voices.held_out[direction[0]]
+    return [_analysed(item.name, method(item)) for item in source]
+
+
+def copies(voices: Voices, direction: Direction) -> list[Recording]:
+    """Copy synthesis of the target: the floor of all that goes through the vocoder."""
+    return [
+        _analysed(item.name, synthesise(item.features, METRIC_ANALYSIS))
+        for item in voices.held_out[direction[2]]
+    ]
+
+
+def score(
+    converted: Sequence[Recording], voices: Voices, direction: Direction, verifier: SpeakerVerifier
+) -> MethodScores:
+    """Compare converted held-out sentences, in their order, with the target's own."""
+    side: Literal["a", "b"] = "b" if direction == "a2b" else "a"
+    target = [item.features for item in voices.held_out[side]]
+    speakers = [verifier.score(item.samples, side) for item in converted]
+    return MethodScores(
+        distances=compare_voices([item.features for item in converted], target),
+        probability=float(np.mean([each.probability for each in speakers])),
+        similarity=float(np.mean([each.similarity for each in speakers])),
+    )
+
+
+def score_method(
+    method: Method, voices: Voices, direction: Direction, verifier: SpeakerVerifier
+) -> MethodScores:
+    """Convert the held-out sentences of the source and compare them with the target's."""
+    return score(convert_all(method, voices, direction), voices, direction, verifier)
 
 
 def score_copies(voices: Voices, direction: Direction, verifier: SpeakerVerifier) -> MethodScores:
-    """Copy synthesis of the target: the floor of all that goes through the vocoder."""
-    outputs = [synthesise(item.features, METRIC_ANALYSIS) for item in voices.held_out[direction[2]]]
-    return _scores(outputs, voices, direction, verifier)
+    """What :func:`copies` of the target reach."""
+    return score(copies(voices, direction), voices, direction, verifier)
 
 
-def _scores(
-    outputs: Sequence[NDArray[np.floating[Any]]],
-    voices: Voices,
-    direction: Direction,
-    verifier: SpeakerVerifier,
-) -> MethodScores:
-    side: Literal["a", "b"] = "b" if direction == "a2b" else "a"
-    features = [analyse(samples, METRIC_ANALYSIS) for samples in outputs]
-    speakers = [verifier.score(samples, side) for samples in outputs]
-    return MethodScores(
-        distances=compare_voices(features, [item.features for item in voices.held_out[side]]),
-        probability=float(np.mean([score.probability for score in speakers])),
-        similarity=float(np.mean([score.similarity for score in speakers])),
-    )
+def _analysed(name: str, samples: NDArray[np.floating[Any]]) -> Recording:
+    return Recording(name, samples, analyse(samples, METRIC_ANALYSIS))
 
 
 def _moments(source: Sequence[Recording], target: Sequence[Recording]) -> Method:

@@ -15,6 +15,8 @@ import numpy as np
 import soundfile
 from av.error import FFmpegError
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.page.plots import spectrogram_png
@@ -90,6 +92,16 @@ def _player(samples: NDArray[np.floating[Any]], rate: int, name: str, source: st
         f'{image}<audio controls preload="metadata" aria-label="{escape(name)}" '
         f'src="{source}"></audio>'
     )
+
+
+def picture(image: Tensor, description: str) -> str:
+    """An image element that holds a picture ``(3, height, width)``, −1…1, as JPEG."""
+    levels = image.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte()
+    stored = io.BytesIO()
+    pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+    Image.fromarray(pixels).save(stored, "JPEG", quality=92, subsampling=0)
+    source = embed(stored.getvalue(), "image/jpeg")
+    return f'<img src="{source}" alt="{escape(description)}">'
 
 
 def themed_image(light: bytes, dark: bytes, description: str) -> str:

@@ -47,7 +47,7 @@ def spectrogram_png(
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[:: max(window // 4, 1)]
     power = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1)).T ** 2
     level = 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 10 ** (-LEVELS / 10)))
-    with _figure(dark, (3.4, 1.8)) as (axes, saved):
+    with chart(dark, (3.4, 1.8)) as (axes, saved):
         axes.imshow(
             level,
             origin="lower",
@@ -83,7 +83,7 @@ def curves_png(metrics: str | Path, *, dark: bool = False) -> dict[str, bytes]:
             groups.setdefault(stem, {}).setdefault(name, []).append((step, value))
     charts = {}
     for stem, lines in groups.items():
-        with _figure(dark, (4.4, 2.5)) as (axes, saved):
+        with chart(dark, (4.4, 2.5)) as (axes, saved):
             for number, (name, points) in enumerate(lines.items()):
                 steps, values = np.array(points).T
                 colour = (("#2a6fbb", "#c8681a"), ("#7fb2ee", "#f0a45d"))[dark][number % 2]
@@ -131,7 +131,7 @@ def _running_mean(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]
 
 
 @contextmanager
-def _figure(dark: bool, inches: tuple[float, float]) -> Iterator[tuple[Axes, io.BytesIO]]:
+def chart(dark: bool, inches: tuple[float, float]) -> Iterator[tuple[Axes, io.BytesIO]]:
     """Open a small chart; when the block ends well, its PNG is in the buffer."""
     from matplotlib.figure import Figure  # slow to import; no pyplot, so no display is asked for
 

@@ -1,0 +1,100 @@
+"""What is evaluated: models of one kind, and the files they are measured on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclegan_media.datasets.discover import Files, find_files
+from cyclegan_media.errors import UserError
+from cyclegan_media.media.kinds import natural_order
+from cyclegan_media.translate import Translator
+from cyclegan_media.translate.options import Device
+from cyclegan_media.translate.precision import Precision
+
+StrPath = str | os.PathLike[str]
+
+
+def choose_files(
+    data_a: StrPath, data_b: StrPath, kinds: tuple[str, ...], held_out: str | None
+) -> Files:
+    """The files of both domains, parted into those to learn from and those to measure on.
+
+    Args:
+        held_out: a glob of the names to measure on; ``None`` holds out what a training does
+            (:func:`cyclegan_media.datasets.discover.find_files`).
+
+    Raises:
+        UserError: a folder is missing or empty, or a domain has no file to measure on.
+    """
+    files = find_files(data_a, data_b, kinds)
+    if held_out is not None:
+        parted = [
+            _part([*train, *out], held_out)
+            for train, out in (
+                (files.train_a, files.held_out_a),
+                (files.train_b, files.held_out_b),
+            )
+        ]
+        files = Files(parted[0][0], parted[1][0], parted[0][1], parted[1][1])
+    for folder, found in ((data_a, files.held_out_a), (data_b, files.held_out_b)):
+        if not found:
+            raise UserError(
+                f"{folder}: no file is {'like ' + held_out if held_out else 'held out'}; name some"
+                " by --held-out, as in --held-out '2*', or move them to a folder test beside train"
+            )
+    return files
+
+
+def _part(files: list[Path], glob: str) -> tuple[list[Path], list[Path]]:
+    """Those that are not like ``glob``, and those that are."""
+    ordered = sorted(files, key=natural_order)
+    return [p for p in ordered if not p.match(glob)], [p for p in ordered if p.match(glob)]
+
+
+def load_models(
+    folders: Sequence[StrPath],
+    taken: Collection[str] = (),
+    *,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> dict[str, Translator]:
+    """Models by the name of their row, which is the folder's where that is unambiguous.
+
+    Args:
+        taken: names of other rows.
+
+    Raises:
+        UserError: none, a folder that cannot be read, or models of pictures beside models of
+            voices.
+    """
+    if not folders:
+        raise UserError("no model to evaluate: name one by --model, or a training by --run")
+    models = [Translator.load(folder, device=device, precision=precision) for folder in folders]
+    for folder, model in zip(folders, models, strict=True):
+        if model.modality != models[0].modality:
+            raise UserError(
+                f"{folder}: is a model of {model.modality}s and {folders[0]} one of"
+                f" {models[0].modality}s; a report has models of one kind"
+            )
+    names = [model.name for model in models]
+    result: dict[str, Translator] = {}
+    for folder, model in zip(folders, models, strict=True):
+        unclear = names.count(model.name) > 1 or model.name in taken
+        name = str(Path(folder).resolve()) if unclear else model.name
+        if name in result:
+            raise UserError(f"{folder}: is given twice")
+        result[name] = model
+    return result
+
+
+def describe_models(models: dict[str, Translator]) -> dict[str, dict[str, Any]]:
+    """What each model says of itself, as plain data."""
+    keys = ("domains", "recipe", "steps", "origin", "ema", "toolkit_version")
+    return {
+        name: {key: model.config.model_dump(mode="json")[key] for key in keys}
+        | {"generators": {way: net["name"] for way, net in model.config.generators.items()}}
+        for name, model in models.items()
+    }

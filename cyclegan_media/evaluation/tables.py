@@ -1,0 +1,101 @@
+"""Tables of methods by measures: as text, as HTML and as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+from cyclegan_media.page.fragments import number
+
+Row = Mapping[str, float]
+"""Values by the key of their measure; ``nan`` where there is none."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column."""
+
+    key: str
+    """Its name in JSON."""
+    label: str
+    better: Literal["lower", "higher"]
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.label} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods, one a row, in one direction of translation."""
+
+    title: str
+    measures: Sequence[Measure]
+    rows: Mapping[str, Row]
+    models: Sequence[str] = ()
+    """Which rows are models, not what they are compared with."""
+
+    def shown(self) -> list[Measure]:
+        """The measures that any row has a value of."""
+        return [
+            measure
+            for measure in self.measures
+            if any(known(row.get(measure.key)) for row in self.rows.values())
+        ]
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        width = max(map(len, [self.title, *self.rows]))
+        shown = self.shown()
+        lines = [f"{self.title:<{width}}  " + "  ".join(measure.heading for measure in shown)]
+        for name, row in self.rows.items():
+            cells = [f"{_cell(row.get(measure.key)):>{len(measure.heading)}}" for measure in shown]
+            lines.append(f"{name:<{width}}  " + "  ".join(cells))
+        return lines
+
+    def html(self) -> str:
+        """Under its title; every column says which way is better."""
+        shown = self.shown()
+        heads = "".join(
+            f'<th scope="col" class="number">{escape(measure.heading)}'
+            f"<small>{measure.better} is better</small></th>"
+            for measure in shown
+        )
+        lines = []
+        for name, row in self.rows.items():
+            note = "" if name in self.models else "<small>for comparison</small>"
+            cells = "".join(
+                f'<td class="number" data-label="{escape(measure.heading)}">'
+                f"{number(row.get(measure.key))}</td>"
+                for measure in shown
+            )
+            lines.append(f'<tr><th scope="row">{escape(name)}{note}</th>{cells}</tr>')
+        body = "\n".join(lines)
+        return (
+            f'<div class="scroll"><table class="measures"><caption>{escape(self.title)}</caption>'
+            f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>"
+        )
+
+
+def known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def plain(row: Row) -> dict[str, float | None]:
+    """A row for JSON, which has no word for not-a-number: null is unknown."""
+    return {key: float(value) if known(value) else None for key, value in row.items()}
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` places of ``count``, evenly spaced."""
+    some = min(count, most)
+    return [k * count // some for k in range(some)]
+
+
+def _cell(value: float | None) -> str:
+    return number(value).replace("−", "-")
