@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from compare_problems import SIDE, Tiles, as_pixels
-from compare_runs import result_file, shown, sources, truths
+from compare_runs import BASELINES, result_file, shown, sources, truths
 from compare_tables import Comparison
 from compare_variants import METHODS
 from PIL import Image, ImageDraw, ImageFont
@@ -26,7 +26,7 @@ def draw(page: Comparison, work: Path, tiles: Tiles, way: Direction) -> Image.Im
     if tiles.name == "known":
         rows["right answer"] = _row(truths(tiles, way))
     for title, (_, pictures) in page.baselines[tiles.name].items():
-        if way in pictures and title != "Unconverted":
+        if way in pictures and title != BASELINES[0]:
             rows[title] = _row(pictures[way])
     for method in page.methods:
         results = page.of(tiles.name, method)

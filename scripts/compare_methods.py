@@ -62,7 +62,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--tiles", type=int, default=300, help="to train on, of each domain (default: 300)")
     add("--held-out", type=int, default=64, help="tiles to test on, of each domain (default: 64)")
     add("--threads", type=int, default=1)
-    add("--notes", type=Path, help="Markdown to put on the page, of what somebody saw")
+    add("--notes", type=Path, help="Markdown for the head of the page: what somebody saw")
     add("--page-only", action="store_true", help="train nothing; a page of what is finished")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="for every method's recipe")
     return parser.parse_args(arguments)

@@ -46,6 +46,11 @@ def _lines(page: Comparison) -> Iterator[str]:
     )
     yield ""
     yield from _made(page)
+    if page.notes:
+        yield "## In short"
+        yield ""
+        yield page.notes.strip()
+        yield ""
     for tiles in page.problems:
         yield from (_known_problem(page, tiles) if tiles.name == "known" else _monet_problem(tiles))
         yield ""
@@ -59,11 +64,6 @@ def _lines(page: Comparison) -> Iterator[str]:
             yield ""
             yield f"*{words}.*"
             yield ""
-    if page.notes:
-        yield "## What the pictures show"
-        yield ""
-        yield page.notes.strip()
-        yield ""
     yield from _protocol(page)
 
 

@@ -28,6 +28,9 @@ from cyclegan_media.training import train
 
 SHOWN = 8
 """Tiles of each direction in a strip."""
+BASELINES = ("Unconverted", "Histogram matching")
+"""What a method has to beat: nothing done, and each colour channel's histogram given that of the
+other domain's training tiles."""
 WAYS: tuple[Direction, ...] = ("a2b", "b2a")
 
 Scores = dict[str, float]
@@ -162,10 +165,7 @@ def baselines(tiles: Tiles) -> dict[str, tuple[Scores, dict[str, Tensor]]]:
     Where there is no truth, also what real tiles score: those that trained, of the domain that is
     translated to. No pictures of that.
     """
-    found: dict[str, tuple[Scores, dict[str, Tensor]]] = {
-        "Unconverted": ({}, {}),
-        "Histogram matching": ({}, {}),
-    }
+    found: dict[str, tuple[Scores, dict[str, Tensor]]] = {title: ({}, {}) for title in BASELINES}
     for way in WAYS:
         before = sources(tiles, way)
         matched = match_tones(before, tone_curves(tiles.folder, way))

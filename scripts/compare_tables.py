@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compare_problems import Tiles
-from compare_runs import WAYS, Result, Scores
+from compare_runs import BASELINES, WAYS, Result, Scores
 from compare_variants import METHODS
 from torch import Tensor
 
@@ -102,8 +102,8 @@ def reading(page: Comparison, problem: str) -> Iterator[str]:
     }
     yield (
         "By the rule that a difference from plain CycleGAN with the same kind of generator counts "
-        "where it is larger than the standard deviations of both together (three seeds prove "
-        "little):"
+        "where it is larger than the standard deviations of both together (so few seeds "
+        "prove little):"
     )
     yield ""
     for method, said in verdicts.items():
@@ -113,6 +113,28 @@ def reading(page: Comparison, problem: str) -> Iterator[str]:
             seeds = min(len(page.of(problem, name)) for name in (method, METHODS[method].reference))
             words = "no difference that counts" if seeds > 1 else "one seed, so nothing can be said"
             yield f"- {METHODS[method].title}: {words}."
+    yield ""
+    yield "Better than the better of the two baselines by more than a method's own deviation:"
+    yield ""
+    for measure in MEASURES[problem]:
+        yield f"- {measure.title}: {_above_baselines(page, problem, measure)}."
+
+
+def _above_baselines(page: Comparison, problem: str, measure: Measure) -> str:
+    # The reverse of a distance is again the higher the better.
+    sign = 1 if measure.higher_is_better else -1
+    found = page.baselines[problem]
+    scores = {title: found[title][0].get(measure.key) for title in BASELINES if title in found}
+    known = {title: score for title, score in scores.items() if score is not None}
+    if not known:
+        return "no baseline"
+    title, bar = max(known.items(), key=lambda item: sign * item[1])
+    better = []
+    for method in page.methods:
+        values = page.values(problem, method, measure.key)
+        if len(values) > 1 and sign * (statistics.mean(values) - bar) > statistics.stdev(values):
+            better.append(METHODS[method].title)
+    return f"{title} {bar:.{measure.digits}f}; {', '.join(better) or 'none'}"
 
 
 def _verdicts(page: Comparison, problem: str, method: str) -> Iterator[str]:
