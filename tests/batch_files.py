@@ -30,6 +30,8 @@ def watch(event, arguments):
         os._exit(7)
     elif name in ("hangs.png", "z-hangs.png"):
         time.sleep(600)
+    elif name.startswith(".full.partial-") and not os.path.exists("room"):
+        raise OSError(28, "No space left on device")
 
 if "-c" in sys.orig_argv or any("default_worker.py" in argument for argument in sys.orig_argv):
     sys.addaudithook(watch)  # a worker, not its parent, which looks at all inputs first

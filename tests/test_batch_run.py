@@ -6,6 +6,8 @@ import json
 import re
 import signal
 import subprocess
+import sys
+import threading
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -129,13 +131,24 @@ def test_files_that_kill_their_workers_are_tried_apart_and_then_set_aside(
     assert "it is tried once more at the end" in said
 
 
+def open_files() -> list[str]:
+    """What this process has open; empty where the system does not say."""
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        return []
+    links = [path for path in folder.iterdir() if path.is_symlink()]  # not that of this listing
+    return sorted(str(path.readlink()) for path in links)
+
+
 def test_a_file_that_takes_too_long_is_set_aside(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hooked(tmp_path, monkeypatch)
     picture(tmp_path / "hangs.png")
     options = BatchOptions(model=str(model), device="cpu", workers=1, timeout=0.5)
+    before = open_files(), threading.active_count()
     result = run_batch([str(tmp_path / "hangs.png")], str(tmp_path / "out"), options)
+    assert (open_files(), threading.active_count()) == before
     assert (result.totals.set_aside, result.totals.files) == (1, 1)
     (file,) = json.loads((tmp_path / "out" / "report.json").read_text())["files"]
     assert file["reason"] == "was not done after 0.5 seconds (--timeout)"
@@ -236,6 +249,38 @@ def locked(out: Path, refused: object, *arguments: str) -> str:
     out.mkdir()  # nothing has made it before
     with only_one(out / ".cyclegan-media-batch.lock"):
         return refused(*arguments)  # type: ignore[operator, no-any-return]
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_batch_and_room_lets_it_go_on(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hooked(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    source = inputs(tmp_path / "in", pictures=0)
+    for name in ("a.png", "full.png", "zebra.png"):
+        picture(source / name)
+    arguments = ["batch", "in", "-m", str(model), "-o", "out", "--workers", "1", "--device", "cpu"]
+    assert main(arguments) == 1
+    assert "the disk is full while writing it; free some space" in capsys.readouterr().err
+    assert list(media(tmp_path / "out")) == ["a.png"]
+    totals = json.loads((tmp_path / "out" / "report.json").read_text())["totals"]
+    assert (totals["done"], totals["failed"], totals["left"]) == (1, 0, 2)
+    (tmp_path / "room").touch()
+    assert main(arguments) == 0
+    assert media(tmp_path / "out") == expected(model, source, tmp_path / "wanted")
+
+
+def test_the_parent_loads_no_network_and_no_decoder() -> None:
+    code = (
+        "import sys; from cyclegan_media.batch import local, run;"
+        "from cyclegan_media.cli import main;"
+        "main(['batch', 'none/', '-m', 'm', '-o', 'o']);"
+        "print(sorted({'torch', 'av', 'soundfile', 'PIL.Image'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "there is no such file or folder" in done.stderr
+    assert done.stdout == "['PIL.Image']\n"  # whose names of formats plans are made with
 
 
 def test_no_option_is_taken_and_then_forgotten() -> None:
