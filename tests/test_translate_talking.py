@@ -231,6 +231,17 @@ def test_layout_and_rate_are_the_sources(
         assert np.delete(levels, 2).max() < levels[2] - 20
 
 
+def test_channels_without_names_go_into_formats_that_ask_for_them(
+    voice: Translator, sentence: np.ndarray, tmp_path: Path
+) -> None:
+    track = sound(sentence)
+    source = write_clip(tmp_path / "in.mkv", [track])  # Matroska says that there are two, no more
+    translate_talking(source, tmp_path / "out.mp4", Talking(None, voice))
+    before, after = heard(source)[0], heard(tmp_path / "out.mp4")[0]
+    assert click_of(before) == click_of(after)
+    assert after.shape == before.shape
+
+
 def test_gaps_and_late_starts_are_read_as_time_passes(tmp_path: Path) -> None:
     path = tmp_path / "gap.mkv"
     with av.open(str(path), "w") as out:

@@ -206,7 +206,7 @@ class ChangedAudio:
         self._source, self._stream, self._change = source, stream, change
         self._line = _Line(source)
         self._rate = source.codec_context.sample_rate
-        self._layout = source.codec_context.layout.name
+        self._layout = _layout_of(source)
 
     def packets(self, packet: av.Packet) -> list[av.Packet]:
         """See :class:`cyclegan_media.media.streams.Track`."""
@@ -235,6 +235,14 @@ class ChangedAudio:
         return self._stream.encode(frame)
 
 
+def _layout_of(source: AudioStream) -> str:
+    """The name of a stream's channel layout; of one without, that which players assume."""
+    context = source.codec_context
+    usual = {1: "mono", 2: "stereo"}.get(context.channels)
+    name: str = context.layout.name
+    return usual if usual and name.endswith("channels") else name
+
+
 def add_changed_audio(
     source: AudioStream,
     container: OutputContainer,
@@ -256,6 +264,7 @@ def add_changed_audio(
         if settings is None:
             continue
         rate, layout = settings
+        layout = _layout_of(source) if layout == source.layout.name else layout
         stream = container.add_stream(name, rate=rate)
         assert isinstance(stream, AudioStream)
         stream.codec_context.layout = layout
