@@ -31,7 +31,7 @@ from cyclegan_media.commands import (
     translate,
 )
 from cyclegan_media.commands.options import Formatter, Parser, common_options
-from cyclegan_media.errors import CycleganMediaError, RunError
+from cyclegan_media.errors import CycleganMediaError, RunError, one_line
 
 _DESCRIPTION = "Video and audio domain transfer, learned from unpaired examples."
 
@@ -111,9 +111,9 @@ def _report(error: Exception, debug: bool) -> int:
     elif isinstance(error, MemoryError):
         error = RunError("not enough memory")
     if isinstance(error, CycleganMediaError):
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
-    reason = " ".join(str(error).split())
+    reason = one_line(" ".join(str(error).split()))
     print(
         f"error: this should not happen, please report it: {type(error).__name__}: {reason}"
         " (--debug shows where)",
@@ -148,7 +148,8 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        line = prefix + record.getMessage()
+        text = record.getMessage()
+        line = prefix + (text if record.levelno < logging.WARNING else one_line(text))
         if "tqdm" in sys.modules:
             from tqdm import tqdm
 

@@ -29,6 +29,16 @@ class RunError(CycleganMediaError):
     exit_code = 1
 
 
+_LONGEST = 2000
+
+
+def one_line(text: str) -> str:
+    """``text`` as it may stand in a terminal: names and tags that files bring along can hold line
+    breaks, commands to the terminal, or megabytes."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+
+
 def from_os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> CycleganMediaError:
     """Turn an ``OSError`` met while ``doing`` something with ``path`` into one clear sentence.
 

@@ -212,7 +212,7 @@ RECORDINGS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a picture named so": (
         "a.wav",
         lambda path: picture(path.with_suffix(".png")).rename(path),
-        "holds no sound",
+        "is not a recording but",
     ),
     "a silent film": (
         "a.mp4",

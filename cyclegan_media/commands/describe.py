@@ -76,12 +76,12 @@ def describe_model(folder: Path) -> dict[str, Any]:
 
 def describe_training(folder: Path) -> dict[str, Any]:
     """The ``recipe``'s name, ``checkpoints`` (``steps``, validation ``score``) and ``model``."""
-    import yaml
+    from cyclegan_media.plain_yaml import read_yaml
 
     try:
-        recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        recipe = read_yaml((folder / "recipe.yaml").read_text(encoding="utf-8"))
         name, modality = recipe["name"], recipe["modality"]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{folder / 'recipe.yaml'}: is not a recipe") from error
     checkpoints = [
         {"steps": int(path.name.removeprefix("step-")), "score": _score(path)}
@@ -101,7 +101,7 @@ def describe_training(folder: Path) -> dict[str, Any]:
 def _score(checkpoint: Path) -> float | None:
     try:
         return float(json.loads((checkpoint / "score.json").read_text())["score"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # not every checkpoint was validated
 
 

@@ -141,6 +141,8 @@ def check_rate(path: Path, rate: int) -> int:
     Raises:
         UserError: no recording has such a rate, and resampling from it would fill the memory.
     """
+    if not rate:
+        raise UserError(f"{path}: holds no sound that can be decoded: it states no sample rate")
     lowest, highest = SAMPLE_RATES
     if not lowest <= rate <= highest:
         raise UserError(

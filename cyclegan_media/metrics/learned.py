@@ -18,6 +18,7 @@ from torch import Tensor
 from cyclegan_media.errors import UserError, from_os_error
 from cyclegan_media.metrics.image import check_pair
 from cyclegan_media.metrics.image_sets import Extractor
+from cyclegan_media.pretrained.torch_file import load_torch_file
 
 Distance = Callable[[Tensor, Tensor], float]
 """Pictures and truth, ``(n, 3, height, width)`` in −1…1 each → their mean distance."""
@@ -106,7 +107,9 @@ def lpips(backbone: str | os.PathLike[str], device: torch.device | str = "cpu") 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
     try:
-        state: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
+        state: Any = load_torch_file(Path(path))
+    except UserError:
+        raise
     except OSError as error:
         raise from_os_error(error, path, "reading the weights") from error
     except Exception as error:  # torch raises many kinds for damaged and foreign files

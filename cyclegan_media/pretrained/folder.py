@@ -35,7 +35,7 @@ from cyclegan_media.backbones.registry import (
     parse_config,
     spec_of,
 )
-from cyclegan_media.errors import RunError, UserError, from_os_error
+from cyclegan_media.errors import RunError, UserError, from_os_error, one_line
 from cyclegan_media.files import atomic_directory, check_output_folder
 from cyclegan_media.pretrained.tensors import check_finite, read_tensors, write_tensors
 
@@ -274,11 +274,11 @@ def _validated(data: Mapping[str, Any], where: str) -> ModelConfig:
         return ModelConfig.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])).removesuffix(".[key]")
+        key = one_line(".".join(map(str, first["loc"])).removesuffix(".[key]"))
         if first["type"] == "extra_forbidden":
             raise UserError(f"{where}: {key}: unknown key") from error
         if first["type"] == "missing":
             raise UserError(f"{where}: {key}: is missing") from error
         message = first["msg"].removeprefix("Value error, ")
-        shown = "" if isinstance(first["input"], dict | list) else f" (got {first['input']!r})"
+        shown = "" if isinstance(first["input"], dict | list) else f" (got {first['input']!r:.200})"
         raise UserError(f"{where}: {key}: {message}{shown}") from error

@@ -13,11 +13,9 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +27,7 @@ from cyclegan_media.pretrained.published_family import Family, State
 from cyclegan_media.pretrained.published_image import IMAGE_FAMILIES
 from cyclegan_media.pretrained.published_voice import VOICE_FAMILIES
 from cyclegan_media.pretrained.tensors import check_finite
+from cyclegan_media.pretrained.torch_file import load_torch_file
 from cyclegan_media.speech.kinds import parse_analysis
 
 FAMILIES = (*IMAGE_FAMILIES, *VOICE_FAMILIES)
@@ -119,8 +118,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint file")
     try:
-        with open(path, "rb") as file:
-            data = _unpickled(file, path)
+        data = _unpickled(path)
     except OSError as error:
         raise from_os_error(error, path, "reading it") from error
     if not isinstance(data, dict):
@@ -128,13 +126,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return data
 
 
-def _unpickled(file: BinaryIO, path: Path) -> Any:
+def _unpickled(path: Path) -> Any:
     try:
-        _refuse_packed(file, path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about storage classes of old checkpoints
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except UserError:
+        return load_torch_file(path)
+    except (OSError, UserError):
         raise
     except Exception as error:
         # Damaged files meet the reader in many ways: as EOFError, RuntimeError, KeyError, …
@@ -145,22 +140,6 @@ def _unpickled(file: BinaryIO, path: Path) -> Any:
                 " only a plain state dict of tensors is imported"
             ) from error
         raise UserError(f"{path}: is damaged or not a PyTorch checkpoint") from error
-
-
-def _refuse_packed(file: BinaryIO, path: Path) -> None:
-    """PyTorch stores without compression, so whatever unpacks to more is made to fill memory."""
-    packed = zipfile.is_zipfile(file)
-    file.seek(0)
-    if not packed:
-        return
-    with zipfile.ZipFile(file) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    file.seek(0)
-    if unpacked > path.stat().st_size:
-        raise UserError(
-            f"{path}: refused, since it unpacks to {unpacked} bytes, more than it is long, which no"
-            " PyTorch checkpoint does"
-        )
 
 
 def convert_published_state(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from cyclegan_media.errors import UserError, from_os_error
+from cyclegan_media.plain_yaml import read_yaml
 from cyclegan_media.pretrained.hifigan import load_hifigan
 from cyclegan_media.pretrained.neural_vocoder import NeuralVocoder
 from cyclegan_media.pretrained.vocos import load_vocos
@@ -72,10 +72,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             text = file.read(_LARGEST_CONFIG + 1).decode("utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        content = json.loads(text) if path.suffix == ".json" else read_yaml(text)
     except OSError as error:
         raise from_os_error(error, path, "reading it") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read as a vocoder's configuration: {reason}") from error
     if not isinstance(content, dict):

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cyclegan_media.errors import UserError
+from cyclegan_media.plain_yaml import MOST_CHARACTERS, read_yaml
 from cyclegan_media.recipe.extends import drop_other_length, extended
 from cyclegan_media.recipe.networks import complete_model
 from cyclegan_media.recipe.objective import build_objective, complete_objective
@@ -55,17 +56,19 @@ def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is not a file, so it cannot be read as a recipe")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)
     except FileNotFoundError as error:
         names = ", ".join(shipped_recipes()) or "none"
         raise UserError(f"{path}: no such recipe file; the shipped recipes are: {names}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a recipe: {error}") from error
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: is not valid YAML: {reason}") from error
+        content = read_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid YAML for a recipe: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not a recipe (a mapping with 'name', 'modality', 'model', …)")
     return content
@@ -77,8 +80,8 @@ def _parse_override(override: str) -> tuple[list[str], Any]:
     if not equals or not all(parts):
         raise UserError(f"--set {override}: write it as path.to.key=value")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        parsed = read_yaml(value)
+    except ValueError as error:
         raise UserError(f"--set {override}: the value is not valid YAML") from error
     if isinstance(parsed, str):
         # YAML 1.1 reads "2e-4" as a string, which nobody means.

@@ -41,7 +41,7 @@ def first_problem(
             return f"modality: must be 'image' or 'voice', not {problem['ctx']['tag']!r}"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    shown = "" if isinstance(given, dict | list) else f" (got {given!r})"
+    shown = "" if isinstance(given, dict | list) else f" (got {given!r:.200})"
     return f"{key + ': ' if key else ''}{message[:1].lower()}{message[1:]}{shown}"
 
 

@@ -27,6 +27,7 @@ from cyclegan_media.datasets.discover import Files
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.files import PARTIAL_MARK, atomic_directory
 from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
+from cyclegan_media.pretrained.torch_file import load_torch_file
 from cyclegan_media.recipe import Recipe
 from cyclegan_media.training.processes import gather
 from cyclegan_media.training.state import TrainingState, capture_common, capture_own, restore
@@ -75,7 +76,7 @@ def score_of(checkpoint: Path | None) -> float | None:
         return None
     try:
         return float(json.loads((checkpoint / "score.json").read_text())["score"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -216,7 +217,9 @@ def read_state(path: Path) -> dict[str, Any]:
             plain data.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_torch_file(path)
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"{path}: is missing; this checkpoint cannot be resumed") from error
     except Exception as error:
