@@ -31,7 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     voice_model(root / "moves")
     command = ["evaluate", "--model", str(root / "moves"), *_data(root), "--held-out", "held*"]
     command += ["--out", str(root / "report.html"), "--examples", "1", "--device", "cpu"]
-    assert main(command) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CYCLEGAN_MEDIA_CACHE", str(root / "cache"))
+        assert main(command) == 0
     return root
 
 
@@ -45,7 +47,10 @@ def _data(root: Path) -> list[str]:
     return ["--data-a", str(root / "a"), "--data-b", str(root / "b")]
 
 
-def test_the_numbers_are_those_of_the_metrics(folder: Path, data: dict[str, Any]) -> None:
+def test_the_numbers_are_those_of_the_metrics(
+    folder: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYCLEGAN_MEDIA_CACHE", str(folder / "cache"))  # analysed already
     assert data["modality"] == "voice"
     assert data["sentences"] == ["held90", "held91"]
     files = [
@@ -129,6 +134,7 @@ def test_what_is_wrong_is_said_in_a_sentence(
         ([*model, *_data(folder), "--out", str(tmp_path / "report")], "ends in .html"),
         (["--run", str(folder), *_data(folder), *out], "is no folder of a training"),
         (["--model", str(tmp_path), *_data(folder), *out], "is not a model folder"),
+        ([*model, *_data(folder), *out, "--vocoder", "griffin_lim"], "takes log-mel spectra"),
     ):
         assert main(["evaluate", *arguments, "--device", "cpu"]) == 2, arguments
         lines = capsys.readouterr().err.strip().splitlines()

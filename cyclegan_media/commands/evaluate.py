@@ -120,7 +120,7 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from cyclegan_media.evaluation.image import ImageSettings
+    from cyclegan_media.evaluation.image_settings import ImageSettings
     from cyclegan_media.evaluation.run import Settings, evaluate
     from cyclegan_media.translate.options import Options
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.images import frame_picture
+from cyclegan_media.evaluation.image_settings import RESERVED
 from cyclegan_media.evaluation.report import Part
 from cyclegan_media.evaluation.tables import Measure, Table, plain, spread
 from cyclegan_media.media import VideoReader, kind_of
@@ -88,7 +89,7 @@ class ClipEvaluation:
                 name: {k: v * 1000 if k in _THOUSANDS else v for k, v in values.items()}
                 for name, values in rows.items()
             }
-            models = [name for name in outputs if name != next(iter(methods))]
+            models = [name for name in outputs if name not in RESERVED]
             table = Table(title, MEASURES, shown, models)
             self._tables.setdefault(direction, {})[path.name] = table
             players = [

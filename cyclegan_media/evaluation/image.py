@@ -14,7 +14,11 @@ from cyclegan_media.datasets.discover import Files
 from cyclegan_media.errors import UserError
 from cyclegan_media.evaluation.clips import ClipEvaluation
 from cyclegan_media.evaluation.image_settings import (
+    COLOURS,
     LEAST,
+    REAL,
+    RESERVED,
+    UNCONVERTED,
     ImageSettings,
     features_name,
     load_networks,
@@ -30,10 +34,6 @@ from cyclegan_media.pretrained import Direction
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.image import Apply
 
-UNCONVERTED = "unconverted"
-COLOURS = "mean-variance colours"
-REAL = "real pictures of the target"
-RESERVED = (UNCONVERTED, COLOURS, REAL)
 DIRECTIONS: tuple[Direction, Direction] = ("a2b", "b2a")
 _NOTES = (
     "FID and KID: distances of the set of translations to held-out real pictures of the target, in"

@@ -13,6 +13,11 @@ from cyclegan_media.metrics.image_features import SMALLEST, describe
 from cyclegan_media.metrics.image_sets import Extractor
 from cyclegan_media.metrics.learned import Distance, inception_features, lpips
 
+UNCONVERTED = "unconverted"
+COLOURS = "mean-variance colours"
+REAL = "real pictures of the target"
+RESERVED = (UNCONVERTED, COLOURS, REAL)
+
 LEAST = 4
 """Pictures of a set, without which the kernel distance cannot be estimated."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,35 +58,40 @@ def load_models(
     folders: Sequence[StrPath],
     taken: Collection[str] = (),
     *,
+    runs: Mapping[str, StrPath] | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> dict[str, Translator]:
     """Models by the name of their row, which is the folder's where that is unambiguous.
 
     Args:
+        folders: of models or of trainings.
         taken: names of other rows.
+        runs: further folders, by the name of their row.
 
     Raises:
         UserError: none, a folder that cannot be read, or models of pictures beside models of
             voices.
     """
-    if not folders:
+    runs = runs or {}
+    wanted = [*folders, *runs.values()]
+    if not wanted:
         raise UserError("no model to evaluate: name one by --model, or a training by --run")
-    models = [Translator.load(folder, device=device, precision=precision) for folder in folders]
-    for folder, model in zip(folders, models, strict=True):
+    models = [Translator.load(folder, device=device, precision=precision) for folder in wanted]
+    for folder, model in zip(wanted, models, strict=True):
         if model.modality != models[0].modality:
             raise UserError(
-                f"{folder}: is a model of {model.modality}s and {folders[0]} one of"
+                f"{folder}: is a model of {model.modality}s and {wanted[0]} one of"
                 f" {models[0].modality}s; a report has models of one kind"
             )
-    names = [model.name for model in models]
+    names = [*(model.name for model in models[: len(folders)]), *runs]
     result: dict[str, Translator] = {}
-    for folder, model in zip(folders, models, strict=True):
-        unclear = names.count(model.name) > 1 or model.name in taken
-        name = str(Path(folder).resolve()) if unclear else model.name
-        if name in result:
+    for folder, name, model in zip(wanted, names, models, strict=True):
+        unclear = names.count(name) > 1 or name in taken
+        row = str(Path(folder).resolve()) if unclear else name
+        if row in result:
             raise UserError(f"{folder}: is given twice")
-        result[name] = model
+        result[row] = model
     return result
 
 

@@ -18,6 +18,7 @@ from cyclegan_media.datasets.discover import Files
 from cyclegan_media.errors import UserError
 from cyclegan_media.evaluation import history, image, voice
 from cyclegan_media.evaluation.embedding import load_embedding
+from cyclegan_media.evaluation.image_settings import RESERVED, ImageSettings
 from cyclegan_media.evaluation.inputs import StrPath, choose_files, describe_models, load_models
 from cyclegan_media.evaluation.report import Part, Report, check_report, json_path, write_report
 from cyclegan_media.evaluation.tables import Measure, Table
@@ -42,7 +43,7 @@ class Settings:
     """How voices are converted: the vocoder, the postfilter."""
     embedding: StrPath | None = None
     """Voices: an ONNX model (:mod:`.embedding`) for the verifier."""
-    image: image.ImageSettings = field(default_factory=image.ImageSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
     """How pictures and clips are measured."""
     device: Device = "auto"
     precision: Precision = "auto"
@@ -92,12 +93,18 @@ def evaluate(
         RunError: the disk is full, or there is not enough memory.
     """
     settings = settings or Settings()
-    page, folders = Path(out), [Path(run) for run in runs]
+    page, trainings = Path(out), _named([Path(run) for run in runs])
     check_report(page, overwrite=overwrite)
     where: dict[str, Any] = {"device": settings.device, "precision": settings.precision}
-    wanted = [*models, *(history.published(run) for run in folders)]
-    loaded = load_models(wanted, (*voice.RESERVED, *image.RESERVED), **where)
+    loaded = load_models(
+        models,
+        (*voice.RESERVED, *RESERVED),
+        runs={name: history.published(run) for name, run in trainings.items()},
+        **where,
+    )
     first = next(iter(loaded.values()))
+    if first.modality == "voice":
+        voice.check_vocoder(loaded.values(), settings.options)
     kinds = ("audio",) if first.modality == "voice" else ("image", "video")
     files = choose_files(data_a, data_b, kinds, settings.held_out)
     names = {"a": Path(data_a).resolve().name, "b": Path(data_b).resolve().name}
@@ -106,7 +113,7 @@ def evaluate(
     evaluation = _evaluation(first, files, names, settings)
     evaluation.compare(loaded)
     traces = {}
-    for name, run in _named(folders).items():
+    for name, run in trainings.items():
         with tqdm(desc=f"checkpoints of {name}", leave=False, disable=not settings.progress) as bar:
 
             def score(folder: Path, bar: Any = bar) -> history.Scores:
@@ -125,7 +132,6 @@ def _evaluation(
 ) -> Evaluation:
     if model.modality == "voice":
         embed = None if settings.embedding is None else load_embedding(settings.embedding)
-        model.check(settings.options)
         return voice.VoiceEvaluation(
             files, names, embed=embed, options=settings.options, progress=settings.progress
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any
@@ -46,6 +46,7 @@ _NOTE = (
     " sentences, which the models do without; copy synthesis is the floor of what goes through the"
     " vocoder."
 )
+_BUILT_IN = "MFCCs and Gaussian mixtures, trained on the recordings learned from"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class VoiceEvaluation:
         progress: bool = False,
     ) -> None:
         self.names, self.options, self.progress = dict(names), options or Options(), progress
+        self.verified_by = _BUILT_IN if embed is None else "the user's embedding of speakers"
         self.voices = _read(files, progress)
         self.verifier: SpeakerVerifier = voice_table.train_verifier(self.voices, embed)
         self._baselines = voice_table.baselines(self.voices)
@@ -142,6 +144,7 @@ class VoiceEvaluation:
             "sentences": [item.name for item in self.voices.held_out["a"]],
             "trained_on": {side: len(self.voices.train[side]) for side in "ab"},
             "analysis": METRIC_ANALYSIS.model_dump(),
+            "verifier": self.verified_by,
             "verifier_equal_error": self.verifier.equal_error,
             "directions": {
                 direction: {name: plain(result.row()) for name, result in found.items()}
@@ -162,7 +165,8 @@ class VoiceEvaluation:
             "Recordings learned from by what is compared with": " and ".join(
                 f"{len(self.voices.train[side])} of {self.names[side]}" for side in "ab"
             ),
-            "Verifier's equal error rate": f"{self.verifier.equal_error:.1%}",
+            "Verifier": self.verified_by,
+            "Its equal error rate": f"{self.verifier.equal_error:.1%}",
             "Analysis": f"WORLD at {METRIC_ANALYSIS.sample_rate} Hz, mel-cepstra of order"
             f" {METRIC_ANALYSIS.coefficients}, frames within 30 dB of the loudest, c₀ left out",
         }
@@ -202,7 +206,7 @@ class VoiceEvaluation:
         ]
 
     def _method(self, model: Translator, direction: Direction) -> Method:
-        options = replace(self.options, direction=direction)
+        options = replace(options_for(model, self.options), direction=direction)
 
         def method(item: Recording) -> Any:
             samples = np.asarray(item.samples, dtype=np.float32)
@@ -227,6 +231,24 @@ class VoiceEvaluation:
 
     def _bar(self, items: Any, direction: str) -> Any:
         return tqdm(items, desc=direction, unit="method", leave=False, disable=not self.progress)
+
+
+def options_for(model: Translator, options: Options) -> Options:
+    """``options`` without the vocoder for a model that makes waveforms itself."""
+    on_log_mel = (model.config.analysis or {}).get("kind") == "log_mel"
+    return options if on_log_mel else replace(options, vocoder=None)
+
+
+def check_vocoder(models: Iterable[Translator], options: Options) -> None:
+    """Check, before minutes of analysis, that the vocoder fits the models on log-mel spectra.
+
+    Raises:
+        UserError: it does not, or cannot be read; or there is no such model.
+    """
+    models = list(models)
+    some = [model for model in models if options_for(model, options).vocoder is not None]
+    for model in some or models:
+        model.check(replace(options, direction=model.directions[0]))
 
 
 def _read(files: Files, progress: bool) -> Voices:
