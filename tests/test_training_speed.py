@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from training_runs import PLAIN, recipe
 
 from cyclegan_media.backbones import build
 from cyclegan_media.core import (
@@ -20,6 +21,10 @@ from cyclegan_media.core import (
     training_step,
 )
 from cyclegan_media.core.together import computes_apart, together
+from cyclegan_media.recipe import build_objective
+from cyclegan_media.training.layout import training_copy
+from cyclegan_media.training.processes import Precision, make_fabric
+from cyclegan_media.training.state import initial_state
 
 RESNET = {"name": "resnet", "width": 4, "blocks": 1}
 PATCH = {"name": "patchgan", "width": 4, "layers": 1}
@@ -206,3 +211,105 @@ def test_a_step_makes_two_passes_a_generator_and_one_a_game() -> None:
         *(("generator_a2b", n) for n in (1, 2)),  # the cycle; translation and identity
         *(("generator_b2a", n) for n in (1, 2)),
     ]
+
+
+IMAGE_NETWORKS = [
+    {**RESNET, "checkpointing": True},
+    {"name": "unet", "width": 4, "downsamplings": 3},
+    {"name": "pix2pixhd_global", "width": 4, "downsamplings": 2, "blocks": 1},
+    PATCH,
+    MULTISCALE,
+]
+
+
+@pytest.mark.parametrize("spec", [*IMAGE_NETWORKS, VC2])
+def test_the_copy_for_bfloat16_is_the_same_function_of_the_same_parameters(
+    spec: dict[str, Any],
+) -> None:
+    network = build(spec).double()
+    copied = training_copy(network)
+    assert not any(isinstance(part, nn.InstanceNorm2d) for part in copied.modules())
+    assert list(map(id, copied.parameters())) == list(map(id, network.parameters()))
+    shape = (2, 8, 16) if network.modality == "voice" else (2, 3, 32, 32)
+    x = torch.randn(shape, dtype=torch.double, requires_grad=True)
+    last = x if x.dim() == 3 else x.contiguous(memory_format=torch.channels_last)
+    parameters = list(network.parameters())
+    results = []
+    for result in (network(x), copied(last)):
+        outputs = [result] if isinstance(result, Tensor) else result
+        total = torch.stack([output.square().mean() for output in outputs]).sum()
+        results.append((outputs, torch.autograd.grad(total, [x, *parameters])))
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-10)
+
+
+def test_an_update_of_the_copy_is_one_of_the_network() -> None:
+    network = build(RESNET)
+    copied = training_copy(network)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
+    x = torch.randn(1, 3, 16, 16)
+    before = network(x)
+    copied(x).square().mean().backward()
+    optimiser.step()
+    assert not torch.allclose(network(x), before)
+    torch.testing.assert_close(copied(x), network(x))
+
+
+def steps_of(precision: Precision, compiled: bool = False) -> tuple[list[float], CycleGAN]:
+    """Every loss of three steps of a training from the recipe's seed, and the networks then."""
+    settings = recipe(PLAIN)
+    objective = build_objective(settings)
+    fabric = make_fabric("cpu", precision)
+    state = initial_state(settings, objective, fabric, compiled=compiled)
+    losses: list[float] = []
+    pictures = torch.rand(3, 2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    for step, (a, b) in enumerate(pictures):
+        values, _ = training_step(
+            *(state.prepared, objective, state.optimisers, state.histories, a, b, step),
+            backward=fabric.backward,
+        )
+        losses += [float(value) for value in values.values()]
+    return losses, state.networks
+
+
+def test_bfloat16_follows_single_precision() -> None:
+    exact, _ = steps_of("fp32")
+    rounded, networks = steps_of("bf16")
+    # bfloat16 has 8 bits: each number is within 0.4 %, and a loss is a mean of many.
+    assert rounded == pytest.approx(exact, rel=0.03)
+    assert rounded != exact
+    assert all(parameter.dtype == torch.float32 for parameter in networks.parameters())
+
+
+def test_fused_adam_makes_the_updates_of_the_plain_one() -> None:
+    networks = [build(RESNET).double(), build(RESNET).double()]
+    networks[1].load_state_dict(networks[0].state_dict())
+    for network, fused in zip(networks, (False, True), strict=True):
+        optimiser = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999), fused=fused)
+        for seed in range(3):
+            torch.manual_seed(seed)
+            network.zero_grad()
+            network(torch.randn(1, 3, 16, 16, dtype=torch.double)).square().mean().backward()
+            optimiser.step()
+    for plain, fused_one in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(plain, fused_one, rtol=0, atol=1e-10)
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def without_compiler(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no C++ compiler")
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **k: real(f, backend=without_compiler, **k))
+    plain, _ = steps_of("fp32")
+    compiled, _ = steps_of("fp32", compiled=True)
+    assert compiled == plain
+    assert "cannot be compiled here" in caplog.text
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_losses_of_plain_ones() -> None:
+    plain, _ = steps_of("fp32")
+    compiled, _ = steps_of("fp32", compiled=True)
+    assert compiled == pytest.approx(plain, rel=1e-3)

@@ -63,11 +63,14 @@ def initial_state(
     objective: Objective,
     fabric: Fabric,
     start_from: PretrainedModel | None = None,
+    *,
+    compiled: bool = False,
 ) -> TrainingState:
     """The state before the first step, a function of the recipe's seed.
 
     Args:
         start_from: a model whose networks to begin with.
+        compiled: run the generators by ``torch.compile``.
 
     Raises:
         UserError: that model's networks do not fit.
@@ -82,11 +85,17 @@ def initial_state(
     networks.to(fabric.device)
     average = MovingAverage(_kept(networks), recipe.trainer.ema) if recipe.trainer.ema else None
     prepared = CycleGAN(
-        **{name: Prepared(network, fabric) for name, network in networks.named_children()}
+        **{
+            # Not the discriminators: compiled ones could not be derived twice, for a penalty.
+            name: Prepared(network, fabric, compiled=compiled and network.role == "generator")
+            for name, network in networks.named_children()
+        }
     )
 
     def adam(parameters: Iterator[nn.Parameter], rate: float) -> Optimizer:
-        optimiser = torch.optim.Adam(parameters, lr=rate, betas=rates.betas)
+        # Fused: one pass over the parameters and their moments, in place of one an operation.
+        fused = fabric.device.type in ("cpu", "cuda")
+        optimiser = torch.optim.Adam(parameters, lr=rate, betas=rates.betas, fused=fused)
         return cast(Optimizer, fabric.setup_optimizers(optimiser))
 
     optimisers = Optimisers(
