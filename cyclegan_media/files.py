@@ -105,7 +105,8 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
     """Like :func:`atomic_file` for a folder of files.
 
     An existing folder is replaced only with ``overwrite``; it is moved aside first, since a
-    folder that is not empty cannot be renamed over, and put back if the rename fails.
+    folder that is not empty cannot be renamed over, and put back if the rename fails. Where ``path``
+    is a link, the link is replaced, and what it leads to stays as it is.
     """
     path = check_output_folder(path, overwrite=overwrite)
     partial = _partial_name(path)
@@ -117,16 +118,24 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
             if file.is_file():
                 with open(file, "rb") as written:
                     os.fsync(written.fileno())
-        if path.exists():
+        if path.exists() or path.is_symlink():
             os.replace(path, aside)
         try:
             os.replace(partial, path)
         except OSError:
-            if aside.exists():
+            if aside.exists() or aside.is_symlink():
                 os.replace(aside, path)
             raise
     except OSError as error:
         raise from_os_error(error, path, "writing it") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(partial)
+        remove_folder(aside)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, as far as that can be done; of a link, the link."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)

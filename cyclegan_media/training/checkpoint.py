@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from lightning_fabric import Fabric
 from cyclegan_media.backbones import spec_of
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.errors import RunError, UserError
-from cyclegan_media.files import PARTIAL_MARK, atomic_directory
+from cyclegan_media.files import PARTIAL_MARK, atomic_directory, remove_folder
 from cyclegan_media.pretrained import ModelConfig, PretrainedModel, save_model
 from cyclegan_media.pretrained.torch_file import load_torch_file
 from cyclegan_media.recipe import Recipe
@@ -177,7 +176,7 @@ def sweep(folder: Path) -> None:
         for path in folder.iterdir():
             if PARTIAL_MARK in path.name:
                 if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
+                    remove_folder(path)
                 else:
                     path.unlink(missing_ok=True)
 
@@ -190,7 +189,7 @@ def prune(folder: Path, keep: int) -> None:
             # Renamed first: a removal that is interrupted leaves no half checkpoint behind.
             doomed = path.with_name(f".{path.name}{PARTIAL_MARK}old")
             path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            remove_folder(doomed)
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
