@@ -22,13 +22,14 @@ class Measure:
     title: str
     digits: int
     higher_is_better: bool
+    unit: str = ""
 
 
 MEASURES = {
     "known": [
-        Measure(f"{name}_{way}", f"{title} {ARROWS[way]}", digits, higher_is_better=True)
+        Measure(f"{name}_{way}", f"{name.upper()} {ARROWS[way]}", digits, True, unit)
         for way in WAYS
-        for name, title, digits in (("psnr", "PSNR, dB,", 2), ("ssim", "SSIM", 3))
+        for name, digits, unit in (("psnr", 2, " dB"), ("ssim", 3, ""))
     ],
     "monet": [
         Measure(f"kid_{way}", f"KID {ARROWS[way]}", 3, higher_is_better=False) for way in WAYS
@@ -65,7 +66,8 @@ class Comparison:
 def table(page: Comparison, problem: str) -> Iterator[str]:
     """Markdown: baselines, then a row a method, mean ± standard deviation over its seeds."""
     measures = MEASURES[problem]
-    heads = ["method", "steps", "seeds", *(measure.title for measure in measures)]
+    titles = [f"{m.title},{m.unit}" if m.unit else m.title for m in measures]
+    heads = ["method", "steps", "seeds", *titles]
     yield f"| {' | '.join(heads)} |"
     yield f"| --- |{' ---: |' * (len(heads) - 1)}"
     for title, (scores, _) in page.baselines[problem].items():
@@ -102,8 +104,9 @@ def reading(page: Comparison, problem: str) -> Iterator[str]:
     }
     yield (
         "By the rule that a difference from plain CycleGAN with the same kind of generator counts "
-        "where it is larger than the standard deviations of both together (so few seeds "
-        "prove little):"
+        "where it is larger than the standard deviations of both together. With three seeds each "
+        "one comparison in twelve would count by chance alone, with two one in five, so a single "
+        "small difference proves nothing:"
     )
     yield ""
     for method, said in verdicts.items():
@@ -134,7 +137,7 @@ def _above_baselines(page: Comparison, problem: str, measure: Measure) -> str:
         values = page.values(problem, method, measure.key)
         if len(values) > 1 and sign * (statistics.mean(values) - bar) > statistics.stdev(values):
             better.append(METHODS[method].title)
-    return f"{title} {bar:.{measure.digits}f}; {', '.join(better) or 'none'}"
+    return f"{title} {bar:.{measure.digits}f}{measure.unit}; {', '.join(better) or 'none'}"
 
 
 def _verdicts(page: Comparison, problem: str, method: str) -> Iterator[str]:
@@ -148,5 +151,5 @@ def _verdicts(page: Comparison, problem: str, method: str) -> Iterator[str]:
         if abs(difference) > statistics.stdev(ours) + statistics.stdev(base):
             better = (difference > 0) == measure.higher_is_better
             sign = "+" if difference > 0 else "−"
-            size = f"{abs(difference):.{measure.digits}f}"
+            size = f"{abs(difference):.{measure.digits}f}{measure.unit}"
             yield f"{measure.title} {sign}{size}, {'better' if better else 'worse'}"

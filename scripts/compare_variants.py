@@ -88,7 +88,7 @@ def _always(**overrides: Any) -> Callable[[int], Overrides]:
 METHODS: dict[str, Variant] = {
     "vanilla": Variant("CycleGAN", "the base", _always()),
     "vanilla_resnet": Variant(
-        "CycleGAN, ResNet",
+        "CycleGAN on a ResNet",
         "a ResNet of width 12 with 3 blocks in place of the U-Net",
         _always(**_RESNET),
     ),

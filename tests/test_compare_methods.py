@@ -120,9 +120,9 @@ def test_reading_counts_what_exceeds_both_deviations() -> None:
     )
     lines = [line for line in reading(page, "known") if line.startswith("- ")]
     assert lines[:3] == [
-        "- Cycle decay (Wang & Lin): PSNR, dB, A→B +3.50, better.",
+        "- Cycle decay (Wang & Lin): PSNR A→B +3.50 dB, better.",
         "- Quality weighting (Wang & Lin): no difference that counts.",
-        "- SSIM cycle (Face-off): PSNR, dB, A→B −3.00, worse.",
+        "- SSIM cycle (Face-off): PSNR A→B −3.00 dB, worse.",
     ]
 
 
@@ -140,7 +140,7 @@ def test_baselines_are_beaten_by_more_than_the_deviation() -> None:
         {"vanilla": [5.0, 6.0, 7.0], "decay": [5.5, 6.5, 7.5], "cut": [4.0, 4.1]},
     )
     # Unconverted has 5: decay's mean of 6.5 is more than its deviation of 1 above, vanilla's not.
-    wanted = "- PSNR, dB, A→B: Unconverted 5.00; Cycle decay (Wang & Lin)."
+    wanted = "- PSNR A→B: Unconverted 5.00 dB; Cycle decay (Wang & Lin)."
     assert wanted in list(reading(page, "known"))
 
 
@@ -155,7 +155,7 @@ def test_methods_for_a_resnet_are_compared_with_that() -> None:
         "psnr_a2b",
         {"vanilla": [20.0, 20.1], "vanilla_resnet": [10.0, 10.1], "cut": [12.0, 12.1]},
     )
-    assert "- CUT: PSNR, dB, A→B +2.00, better." in reading(page, "known")
+    assert "- CUT: PSNR A→B +2.00 dB, better." in reading(page, "known")
 
 
 # --- from end to end ---------------------------------------------------------------------------
