@@ -105,8 +105,8 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
     """Like :func:`atomic_file` for a folder of files.
 
     An existing folder is replaced only with ``overwrite``; it is moved aside first, since a
-    folder that is not empty cannot be renamed over, and put back if the rename fails. Where ``path``
-    is a link, the link is replaced, and what it leads to stays as it is.
+    folder that is not empty cannot be renamed over, and put back if the rename fails. Where
+    ``path`` is a link, the link is replaced, and what it leads to stays as it is.
     """
     path = check_output_folder(path, overwrite=overwrite)
     partial = _partial_name(path)

@@ -119,7 +119,8 @@ def killed(folder: Path, seed: int, kills: int) -> list[str]:
     return done.stdout.split("\n")
 
 
-def check_kills(folder: Path, whole: Path, seed: int, kills: int) -> None:
+def check_kills(folder: Path, whole: Path, seed: int, kills: int) -> list[str]:
+    """Hold a training that was killed against a whole one; how its attempts ended."""
     pictures(folder)
     ends = killed(folder, seed, kills)
     assert sum(end.endswith("killed") for end in ends) > kills / 4
@@ -132,6 +133,7 @@ def check_kills(folder: Path, whole: Path, seed: int, kills: int) -> None:
     for name in ("metrics.csv", "validation.csv"):
         assert (run / name).read_text() == (whole / name).read_text()
     assert not [path for path in run.rglob("*") if "partial" in path.name]
+    return ends
 
 
 def test_a_run_killed_at_random_moments_ends_the_same_to_the_bit(
