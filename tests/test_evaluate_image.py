@@ -107,7 +107,8 @@ def test_the_page_says_what_the_numbers_say_and_shows_the_pictures(
     for table, way in zip(page.tables, ("a2b", "b2a"), strict=True):
         lines = {name.removesuffix("for comparison"): cells for name, cells in table.items()}
         for name, values in data["directions"][way].items():
-            assert lines[name] == [number(values.get(key)) for key in shown]
+            for_people = {**values, "kid": 1000 * values["kid"]}
+            assert lines[name] == [number(for_people.get(key)) for key in shown]
     assert all(source.startswith("data:image/jpeg") for source in page.sources)
     # Two examples a direction, by three methods, and two real pictures of the target.
     assert len(page.sources) == 2 * (2 * 3 + 2)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.page.fragments import themed_image
 from cyclegan_media.page.plots import chart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLOURS = (
     ("#2a6fbb", "#c8681a", "#2f8f5b", "#9a4fb0", "#b03a48", "#6b6f1d"),
@@ -47,7 +50,7 @@ def measure_chart(
 def _f0_png(
     contours: Mapping[str, NDArray[np.floating[Any]]], frame_seconds: float, dark: bool
 ) -> bytes:
-    with chart(dark, (6.8, 2.2)) as (axes, saved):
+    with chart(dark, (8.0, 2.2)) as (axes, saved):
         for (name, f0), colour in zip(
             contours.items(), itertools.cycle(_COLOURS[dark]), strict=False
         ):
@@ -59,14 +62,14 @@ def _f0_png(
         axes.tick_params(which="minor", labelsize=7, colors=axes.xaxis.label.get_color())
         axes.set_xlabel("seconds")
         axes.set_ylabel("F0 in Hz")
-        axes.legend(frameon=False, fontsize=8, labelcolor="linecolor")
+        _legend(axes, "outside right upper", 1)
     return saved.getvalue()
 
 
 def _measure_png(
     curves: Mapping[str, Sequence[Point]], levels: Mapping[str, float], label: str, dark: bool
 ) -> bytes:
-    with chart(dark, (4.4, 2.9)) as (axes, saved):
+    with chart(dark, (4.4, 3.2)) as (axes, saved):
         ink = axes.xaxis.label.get_color()
         for (name, points), colour in zip(
             curves.items(), itertools.cycle(_COLOURS[dark]), strict=False
@@ -77,5 +80,12 @@ def _measure_png(
             axes.axhline(value, color=ink, linestyle=dash, linewidth=0.9, label=name)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
-        axes.legend(frameon=False, fontsize=7, labelcolor="linecolor")
+        _legend(axes, "outside lower center", 2)
     return saved.getvalue()
+
+
+def _legend(
+    axes: Axes, place: Literal["outside right upper", "outside lower center"], columns: int
+) -> None:
+    """Beside the chart, where it hides no curve."""
+    axes.figure.legend(loc=place, ncols=columns, frameon=False, fontsize=7, labelcolor="linecolor")

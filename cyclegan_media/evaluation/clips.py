@@ -31,12 +31,10 @@ from cyclegan_media.translate.image import Apply
 logger = logging.getLogger("cyclegan_media")
 
 MEASURES = (
-    Measure("warping_error", "warping error × 1000", "lower"),
+    Measure("warping_error", "warping error", "lower", factor=1000),
     Measure("temporal_ssim", "temporal SSIM", "higher"),
-    Measure("flicker_energy", "flicker × 1000", "lower"),
+    Measure("flicker_energy", "flicker", "lower", factor=1000),
 )
-_THOUSANDS = ("warping_error", "flicker_energy")
-"""Shown a thousand times as large as they are: steady clips have errors of 0.001 and less."""
 _NOTE = (
     "Each frame is carried to the time of the next along the motion of the source; what differs"
     " where the source shows the same in both is unsteadiness. Nothing is 0 for a real clip:"
@@ -85,12 +83,8 @@ class ClipEvaluation:
                 name: plain(values) for name, values in rows.items()
             }
             title = f"{path.name}, {self._names[direction[0]]} → {self._names[direction[2]]}"
-            shown = {
-                name: {k: v * 1000 if k in _THOUSANDS else v for k, v in values.items()}
-                for name, values in rows.items()
-            }
             models = [name for name in outputs if name not in RESERVED]
-            table = Table(title, MEASURES, shown, models)
+            table = Table(title, MEASURES, rows, models)
             self._tables.setdefault(direction, {})[path.name] = table
             players = [
                 figure(_player(images, f"{path.name}, {name}"), name, "")

@@ -89,10 +89,10 @@ def part_of(
     for way, table in tables.items():
         charts = []
         for measure in measures:
-            curves = {name: _curve(found, way, measure.key) for name, found in traces.items()}
+            curves = {name: _curve(found, way, measure) for name, found in traces.items()}
             curves = {name: points for name, points in curves.items() if points}
             levels = {
-                name: values[measure.key]
+                name: values[measure.key] * measure.factor
                 for name, values in table.rows.items()
                 if name not in table.models and known(values.get(measure.key))
             }
@@ -111,10 +111,10 @@ def part_of(
     return Part("training", "Over training", html)
 
 
-def _curve(found: dict[str, Any], way: str, key: str) -> list[tuple[float, float]]:
+def _curve(found: dict[str, Any], way: str, measure: Measure) -> list[tuple[float, float]]:
     points = []
     for checkpoint in found["checkpoints"]:
-        value = checkpoint["directions"].get(way, {}).get(key)
+        value = measure.shown(checkpoint["directions"].get(way, {}))
         if value is not None:
             points.append((checkpoint["step"], value))
     return points

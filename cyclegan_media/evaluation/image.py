@@ -171,18 +171,13 @@ class ImageEvaluation:
 
     def parts(self, examples: int) -> list[Part]:
         """For each direction the table, and ``examples`` pictures beside each other."""
-        return [
-            Part(
-                way,
-                table.title,
-                [
-                    table.html(),
-                    f'<p class="note">{escape(self._note())}</p>',
-                    *self._examples(way, examples),
-                ],
-            )
-            for way, table in self.tables().items()
-        ] + self.clips.parts()
+        parts: list[Part] = []
+        for way, table in self.tables().items():
+            html = [table.html(f"{len(self.held_out[way[0]].images)} held-out pictures")]
+            if not parts:
+                html.append(f'<p class="note">{escape(self._note())}</p>')
+            parts.append(Part(way, table.title, [*html, *self._examples(way, examples)]))
+        return parts + self.clips.parts()
 
     def _examples(self, way: str, count: int) -> list[str]:
         outputs, html = self._outputs[way], []
@@ -198,11 +193,10 @@ class ImageEvaluation:
             figure(picture(target.images[k], f"real picture {k + 1}"), target.names[k] or "", "")
             for k in spread(len(target.images), count)
         ]
-        return [
-            *html,
-            f"<h3>Real pictures of {escape(self.names[way[2]])}</h3>",
-            row("video", real),
-        ]
+        if real:
+            html.append(f"<h3>Real pictures of {escape(self.names[way[2]])}</h3>")
+            html.append(row("video", real))
+        return html
 
     def _by_model(self, model: Translator, direction: Direction) -> tuple[Tensor, dict[str, float]]:
         """What a model makes of the held-out pictures, and how good that is."""

@@ -55,7 +55,7 @@ def measures(settings: ImageSettings) -> tuple[Measure, ...]:
     note = "" if settings.inception else " (built-in)"
     return (
         Measure("fid", f"FID{note}", "lower"),
-        Measure("kid", f"KID{note}", "lower"),
+        Measure("kid", f"KID{note}", "lower", factor=1000),
         Measure("sliced_wasserstein", "sliced Wasserstein", "lower"),
         Measure("psnr", "PSNR", "higher", "dB"),
         Measure("ssim", "SSIM", "higher"),

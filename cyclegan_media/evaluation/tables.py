@@ -23,10 +23,19 @@ class Measure:
     label: str
     better: Literal["lower", "higher"]
     unit: str = ""
+    factor: int = 1
+    """By which small values are multiplied for people; not in JSON."""
 
     @property
     def heading(self) -> str:
-        return f"{self.label} {self.unit}".strip()
+        """Label, factor and unit."""
+        factor = "" if self.factor == 1 else f" × {self.factor}"
+        return f"{self.label}{factor} {self.unit}".strip()
+
+    def shown(self, row: Row) -> float | None:
+        """The value of a row, as people are shown it."""
+        value = row.get(self.key)
+        return None if value is None else value * self.factor
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,12 @@ class Table:
         shown = self.shown()
         lines = [f"{self.title:<{width}}  " + "  ".join(measure.heading for measure in shown)]
         for name, row in self.rows.items():
-            cells = [f"{_cell(row.get(measure.key)):>{len(measure.heading)}}" for measure in shown]
+            cells = [f"{_cell(measure.shown(row)):>{len(measure.heading)}}" for measure in shown]
             lines.append(f"{name:<{width}}  " + "  ".join(cells))
         return lines
 
-    def html(self) -> str:
-        """Under its title; every column says which way is better."""
+    def html(self, caption: str | None = None) -> str:
+        """Under its title, or a ``caption`` instead; every column says which way is better."""
         shown = self.shown()
         heads = "".join(
             f'<th scope="col" class="number">{escape(measure.heading)}'
@@ -70,13 +79,14 @@ class Table:
             note = "" if name in self.models else "<small>for comparison</small>"
             cells = "".join(
                 f'<td class="number" data-label="{escape(measure.heading)}">'
-                f"{number(row.get(measure.key))}</td>"
+                f"{number(measure.shown(row))}</td>"
                 for measure in shown
             )
             lines.append(f'<tr><th scope="row">{escape(name)}{note}</th>{cells}</tr>')
         body = "\n".join(lines)
         return (
-            f'<div class="scroll"><table class="measures"><caption>{escape(self.title)}</caption>'
+            '<div class="scroll"><table class="measures">'
+            f"<caption>{escape(caption or self.title)}</caption>"
             f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead>\n'
             f"<tbody>\n{body}\n</tbody></table></div>"
         )

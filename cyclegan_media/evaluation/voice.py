@@ -173,10 +173,13 @@ class VoiceEvaluation:
 
     def parts(self, examples: int) -> list[Part]:
         """For each direction the table, and ``examples`` sentences to see and hear."""
-        parts = []
+        parts: list[Part] = []
+        count = len(self.voices.held_out["a"])
         for direction, table in self.tables().items():
-            html = [table.html(), f'<p class="note">{escape(_NOTE)}</p>']
-            for place in spread(len(self.voices.held_out["a"]), examples):
+            html = [table.html(f"{count} held-out sentences")]
+            if not parts:
+                html.append(f'<p class="note">{escape(_NOTE)}</p>')
+            for place in spread(count, examples):
                 html += self._example(direction, place)
             parts.append(Part(direction, table.title, html))
         return parts
