@@ -161,6 +161,9 @@ def test_what_is_wrong_is_said_in_a_sentence(
         (["--pictures", "2"], "pictures: 2 are too few"),
         (["--held-out", "c*"], "no file is like c*"),
         (["--held-out", "e*"], "domain A: 1 held-out pictures are too few"),
+        (["--held-out", "[!pq]*"], "domain A: 2 training pictures are too few"),
+        (["--held-out", "*"], "every file is like *"),
+        (["--held-out", ""], "no file is held out"),
         (["--embedding", "x.onnx"], "x.onnx: an embedding of speakers is for models of voices"),
         (["--run", str(folder)], "is no folder of a training"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,14 @@ ROWS = [voice_table.UNCONVERTED, voice_table.MOMENTS, "moves", voice_table.COPY]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two voices, a model, and a report on it."""
+    """Two voices, a model with a checkpoint, and a report on them."""
     root = tmp_path_factory.mktemp("voices")
     voice_folders(root)
-    voice_model(root / "moves")
-    command = ["evaluate", "--model", str(root / "moves"), *_data(root), "--held-out", "held*"]
+    model = voice_model(root / "moves" / "model")
+    # What a training leaves, one checkpoint long.
+    shutil.copytree(model, root / "moves" / "checkpoints" / "step-00000007" / "model")
+    (root / "moves" / "recipe.yaml").write_text("name: moves\n")
+    command = ["evaluate", "--run", str(root / "moves"), *_data(root), "--held-out", "held*"]
     command += ["--out", str(root / "report.html"), "--examples", "1", "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CYCLEGAN_MEDIA_CACHE", str(root / "cache"))
@@ -82,12 +86,19 @@ def test_the_numbers_are_those_of_the_metrics(
     assert alone == pytest.approx(mel_cepstral_distortion(converted[1].features, target))
 
 
+def test_checkpoints_are_measured_as_models_are(data: dict[str, Any]) -> None:
+    (checkpoint,) = data["training"]["moves"]["checkpoints"]
+    assert checkpoint["step"] == 7
+    for way, values in checkpoint["directions"].items():
+        assert data["directions"][way]["moves"] == pytest.approx(values)
+
+
 def test_the_page_says_what_the_numbers_say_and_plays_the_voices(
     folder: Path, data: dict[str, Any]
 ) -> None:
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert page.open == []  # every element was closed
-    assert page.sections == ["a2b", "b2a", "made"]
+    assert page.sections == ["a2b", "b2a", "training", "made"]
     assert len(page.tables) == 2
     for table, way in zip(page.tables, ("a2b", "b2a"), strict=True):
         lines = {name.removesuffix("for comparison"): cells for name, cells in table.items()}

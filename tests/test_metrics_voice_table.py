@@ -111,6 +111,17 @@ def test_a_method_that_gives_the_target_itself_is_at_no_distance(folders: dict[s
         read_voices(low[:5], high[:5], held[0], high[:1])
 
 
+def test_a_parallel_method_is_left_out_where_there_is_too_little_to_learn_from(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    low = sorted(folders["low"].glob("*.wav"))
+    few = read_voices(low[:2], low[:2], low[5:], low[5:])
+    assert [list(methods) for methods in voice_table.baselines(few).values()] == [
+        [voice_table.UNCONVERTED, voice_table.MOMENTS]
+    ] * 2
+    assert "left out: joint-density GMM" in caplog.text
+
+
 KNOWN = {
     "a2b": {
         voice_table.UNCONVERTED: (9.75, 0.51, 0.29),

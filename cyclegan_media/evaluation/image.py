@@ -52,6 +52,7 @@ class ImageEvaluation:
     Args:
         files: those that the trivial method learns from, and those to measure on.
         names: of the two domains, by side.
+        examples: pictures of each direction that are shown.
         device: of the networks that measure.
         progress: draw progress bars.
 
@@ -65,34 +66,37 @@ class ImageEvaluation:
         names: Mapping[str, str],
         settings: ImageSettings | None = None,
         *,
+        examples: int = 3,
         device: torch.device | str = "cpu",
         progress: bool = False,
     ) -> None:
         self.settings = settings = settings or ImageSettings()
-        self.names, self.progress = dict(names), progress
+        self.names, self.examples, self.progress = dict(names), examples, progress
         self._extract, self._lpips = load_networks(settings, device)
         size, most = settings.size, settings.pictures
         self.held_out = {
             "a": read_pictures(files.held_out_a, size, most),
             "b": read_pictures(files.held_out_b, size, most),
         }
-        for side, found in self.held_out.items():
-            if len(found.images) < LEAST:
-                raise UserError(
-                    f"domain {side.upper()}: {len(found.images)} held-out pictures are too few to"
-                    f" measure on; give {LEAST} or more, by --held-out for instance"
-                )
         self.train = {
             "a": read_pictures(files.train_a, size, most),
             "b": read_pictures(files.train_b, size, most),
         }
+        for what, sets in (("held-out", self.held_out), ("training", self.train)):
+            for side, found in sets.items():
+                if len(found.images) < LEAST:
+                    raise UserError(
+                        f"domain {side.upper()}: {len(found.images)} {what} pictures are too few;"
+                        f" {LEAST} or more are needed, and --held-out says which are which"
+                    )
         pairs = find_pairs(*self.held_out.values()) if settings.paired else ([], [])
         self._pairs = dict(zip("ab", pairs, strict=True))
         self._real = {
             side: features_of(found.images, self._extract) for side, found in self.held_out.items()
         }
         self.results: dict[Direction, dict[str, dict[str, float]]] = {}
-        self._outputs: dict[str, dict[str, Tensor]] = {}
+        self._shown: dict[str, dict[str, Tensor]] = {}
+        """The examples alone: all that many models make would fill the memory."""
         self.clips = ClipEvaluation(files, names, settings.size, settings.clips, settings.frames)
         self.measures: Sequence[Measure] = measures(settings)
 
@@ -102,13 +106,18 @@ class ImageEvaluation:
             here, there = direction[0], direction[2]
             source = self.held_out[here].images
             match = ColourMatch(self.train[here].images, self.train[there].images)
-            outputs = {UNCONVERTED: source, COLOURS: match(source)}
-            rows = {name: self._measure(found, direction) for name, found in outputs.items()}
+            matched, places = match(source), spread(len(source), self.examples)
+            shown = {UNCONVERTED: source[places], COLOURS: matched[places]}
+            rows = {
+                UNCONVERTED: self._measure(source, direction),
+                COLOURS: self._measure(matched, direction),
+            }
             for name, model in self._bar(models.items(), direction):
                 if direction in model.directions:
-                    outputs[name], rows[name] = self._by_model(model, direction)
+                    found, rows[name] = self._by_model(model, direction)
+                    shown[name] = found[places]
             rows[REAL] = self._sets(self.train[there].images, there)
-            self._outputs[direction], self.results[direction] = outputs, rows
+            self._shown[direction], self.results[direction] = shown, rows
             methods: dict[str, Apply] = {COLOURS: match}
             for name, model in models.items():
                 if direction in model.directions:
@@ -169,29 +178,29 @@ class ImageEvaluation:
             "Features of FID and KID": features_name(self.settings),
         }
 
-    def parts(self, examples: int) -> list[Part]:
-        """For each direction the table, and ``examples`` pictures beside each other."""
+    def parts(self) -> list[Part]:
+        """For each direction the table, and pictures beside each other; then clips."""
         parts: list[Part] = []
         for way, table in self.tables().items():
             html = [table.html(f"{len(self.held_out[way[0]].images)} held-out pictures")]
             if not parts:
                 html.append(f'<p class="note">{escape(self._note())}</p>')
-            parts.append(Part(way, table.title, [*html, *self._examples(way, examples)]))
+            parts.append(Part(way, table.title, [*html, *self._examples(way)]))
         return parts + self.clips.parts()
 
-    def _examples(self, way: str, count: int) -> list[str]:
-        outputs, html = self._outputs[way], []
-        for place in spread(len(self.held_out[way[0]].images), count):
-            name = self.held_out[way[0]].names[place] or f"frame {place + 1}"
+    def _examples(self, way: str) -> list[str]:
+        html: list[str] = []
+        source, target = self.held_out[way[0]], self.held_out[way[2]]
+        for k, place in enumerate(spread(len(source.images), self.examples)):
+            name = source.names[place] or f"frame {place + 1}"
             shown = [
-                figure(picture(images[place], f"{name}, {method}"), method, "")
-                for method, images in outputs.items()
+                figure(picture(images[k], f"{name}, {method}"), method, "")
+                for method, images in self._shown[way].items()
             ]
             html += [f"<h3>{escape(name)}</h3>", row("video", shown)]
-        target = self.held_out[way[2]]
         real = [
             figure(picture(target.images[k], f"real picture {k + 1}"), target.names[k] or "", "")
-            for k in spread(len(target.images), count)
+            for k in spread(len(target.images), self.examples)
         ]
         if real:
             html.append(f"<h3>Real pictures of {escape(self.names[way[2]])}</h3>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def choose_files(
             (:func:`cyclegan_media.datasets.discover.find_files`).
 
     Raises:
-        UserError: a folder is missing or empty, or a domain has no file to measure on.
+        UserError: a folder is missing or empty, or a domain has no file to measure on, or none to
+            learn from.
     """
     files = find_files(data_a, data_b, kinds)
     if held_out is not None:
@@ -39,7 +41,15 @@ def choose_files(
             )
         ]
         files = Files(parted[0][0], parted[1][0], parted[0][1], parted[1][1])
-    for folder, found in ((data_a, files.held_out_a), (data_b, files.held_out_b)):
+    for folder, found, rest in (
+        (data_a, files.held_out_a, files.train_a),
+        (data_b, files.held_out_b, files.train_b),
+    ):
+        if not rest:
+            raise UserError(
+                f"{folder}: every file is like {held_out}; leave some to learn from, which the"
+                " methods that models are compared with do"
+            )
         if not found:
             raise UserError(
                 f"{folder}: no file is {'like ' + held_out if held_out else 'held out'}; name some"
@@ -51,7 +61,8 @@ def choose_files(
 def _part(files: list[Path], glob: str) -> tuple[list[Path], list[Path]]:
     """Those that are not like ``glob``, and those that are."""
     ordered = sorted(files, key=natural_order)
-    return [p for p in ordered if not p.match(glob)], [p for p in ordered if p.match(glob)]
+    out = [path for path in ordered if fnmatch(path.name, glob)]
+    return [path for path in ordered if path not in out], out
 
 
 def load_models(

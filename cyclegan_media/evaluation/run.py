@@ -63,7 +63,7 @@ class Evaluation(Protocol):
 
     def tables(self) -> Mapping[str, Table]: ...
 
-    def parts(self, examples: int) -> list[Part]: ...
+    def parts(self) -> list[Part]: ...
 
     def data(self) -> dict[str, Any]: ...
 
@@ -133,12 +133,22 @@ def _evaluation(
     if model.modality == "voice":
         embed = None if settings.embedding is None else load_embedding(settings.embedding)
         return voice.VoiceEvaluation(
-            files, names, embed=embed, options=settings.options, progress=settings.progress
+            files,
+            names,
+            embed=embed,
+            options=settings.options,
+            examples=settings.examples,
+            progress=settings.progress,
         )
     if settings.embedding is not None:
         raise UserError(f"{settings.embedding}: an embedding of speakers is for models of voices")
     return image.ImageEvaluation(
-        files, names, settings.image, device=model.device, progress=settings.progress
+        files,
+        names,
+        settings.image,
+        examples=settings.examples,
+        device=model.device,
+        progress=settings.progress,
     )
 
 
@@ -150,7 +160,7 @@ def _report(
     files: Files,
 ) -> Report:
     tables = evaluation.tables()
-    parts = evaluation.parts(settings.examples)
+    parts = evaluation.parts()
     if traces:
         parts.append(history.part_of(traces, evaluation.measures, tables))
     described = describe_models(models)

@@ -70,6 +70,7 @@ class VoiceEvaluation:
         names: of the two speakers, by side.
         embed: a user's embedding model for the verifier; ``None`` for the built-in one.
         options: how models convert.
+        examples: sentences of each direction that are shown.
         progress: draw progress bars.
 
     Raises:
@@ -86,9 +87,11 @@ class VoiceEvaluation:
         *,
         embed: Embed | None = None,
         options: Options | None = None,
+        examples: int = 3,
         progress: bool = False,
     ) -> None:
         self.names, self.options, self.progress = dict(names), options or Options(), progress
+        self.examples = examples
         self.verified_by = _BUILT_IN if embed is None else "the user's embedding of speakers"
         self.voices = _read(files, progress)
         self.verifier: SpeakerVerifier = voice_table.train_verifier(self.voices, embed)
@@ -171,15 +174,15 @@ class VoiceEvaluation:
             f" {METRIC_ANALYSIS.coefficients}, frames within 30 dB of the loudest, c₀ left out",
         }
 
-    def parts(self, examples: int) -> list[Part]:
-        """For each direction the table, and ``examples`` sentences to see and hear."""
+    def parts(self) -> list[Part]:
+        """For each direction the table, and sentences to see and hear."""
         parts: list[Part] = []
         count = len(self.voices.held_out["a"])
         for direction, table in self.tables().items():
             html = [table.html(f"{count} held-out sentences")]
             if not parts:
                 html.append(f'<p class="note">{escape(_NOTE)}</p>')
-            for place in spread(count, examples):
+            for place in spread(count, self.examples):
                 html += self._example(direction, place)
             parts.append(Part(direction, table.title, html))
         return parts
