@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +19,13 @@ from cyclegan_media.evaluation import history, image, voice
 from cyclegan_media.evaluation.embedding import load_embedding
 from cyclegan_media.evaluation.image_settings import RESERVED, ImageSettings
 from cyclegan_media.evaluation.inputs import StrPath, choose_files, describe_models, load_models
-from cyclegan_media.evaluation.report import Part, Report, check_report, json_path, write_report
+from cyclegan_media.evaluation.report import Part, Report, check_report, write_report
 from cyclegan_media.evaluation.tables import Measure, Table
 from cyclegan_media.page.fragments import definitions
 from cyclegan_media.pretrained.folder import toolkit_version
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.options import Device, Options
 from cyclegan_media.translate.precision import Precision
-
-logger = logging.getLogger("cyclegan_media")
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,6 @@ def evaluate(
             traces[name] = history.trace(run, score)
     report = _report(evaluation, loaded, traces, settings, files)
     write_report(report, page, overwrite=overwrite)
-    logger.info("%s and %s", page, json_path(page).name)
     return report
 
 
