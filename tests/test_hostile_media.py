@@ -243,6 +243,17 @@ def test_sound_after_an_endless_silence(tmp_path: Path, monkeypatch: pytest.Monk
     refused(lambda: list(SoundReader(path)), MAX_HOURS_VARIABLE)
 
 
+def test_sound_that_changes_on_the_way(tmp_path: Path) -> None:
+    """A stream of MPEG frames, of which each states its own rate and channels."""
+    first, second = tmp_path / "mono.mp3", tmp_path / "stereo.mp3"
+    write_audio(first, tone(0.5), 16000)
+    write_audio(second, np.stack([tone(0.5, 48000)] * 2), 48000)
+    path = tmp_path / "a.mp3"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    refused(lambda: read_audio(path), f"{path}: its sound changes its rate or its channels")
+    refused(lambda: list(SoundReader(path)), f"{path}: its sound")
+
+
 def test_limits_that_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "a.mp4", moving(2))
     for text in ("much", "nan", "-1", "0", "inf"):

@@ -280,6 +280,35 @@ def test_a_checkpoint_of_other_networks_is_refused(copied: tuple[Files, Path]) -
         go(recipe(), files, run, resume=True)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda moments: moments.pop("exp_avg_sq"), lambda moments: moments["exp_avg"].resize_(1)],
+)
+def test_moments_that_do_not_fit_are_refused(
+    copied: tuple[Files, Path], change: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    files, run = copied
+    path = run / "checkpoints" / LAST / "training.pt"
+    state = read_state(path)
+    change(state["generators"]["state"][0])
+    torch.save(state, path)
+    with pytest.raises(UserError, match=f"{LAST}: does not fit .* the moments of a weight are"):
+        go(recipe(steps=9), files, run, resume=True)
+
+
+def test_one_flipped_bit_of_a_training_state_is_found(copied: tuple[Files, Path]) -> None:
+    files, run = copied
+    path = run / "checkpoints" / LAST / "training.pt"
+    content = bytearray(path.read_bytes())
+    at = content.index(
+        read_state(path)["networks"]["generator_a2b"]["encoder.1.weight"].numpy().tobytes()
+    )
+    content[at] ^= 1  # the last bit of a weight's mantissa
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{LAST}/training.pt: is damaged .*checksum"):
+        go(recipe(steps=9), files, run, resume=True)
+
+
 def test_a_full_disk_is_told_from_other_failures() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

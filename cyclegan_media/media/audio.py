@@ -99,8 +99,8 @@ def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
         with open_local(path) as container:
             tags = {key.lower(): text for key, text in container.metadata.items()}
             if "ogg" in container.format.name:  # has its tags in the streams
-                found = next(iter(container.streams)).metadata
-                tags |= {key.lower(): text for key, text in found.items()}
+                for stream in [*container.streams][:1]:
+                    tags |= {key.lower(): text for key, text in stream.metadata.items()}
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path}: is damaged or not a recording ({reason})") from error
@@ -187,6 +187,11 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
             source = _choose_stream(path, container, stream)
             rate = check_rate(path, source.codec_context.sample_rate)
             blocks = list(_decoded(path, container, source))
+    except ValueError as error:  # of the resampler
+        raise UserError(
+            f"{path}: its sound changes its rate or its channels on the way, or is damaged; convert"
+            " it to WAV first"
+        ) from error
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path}: is damaged or not a recording ({reason})") from error
@@ -201,15 +206,18 @@ def _choose_stream(
     if not container.streams.audio:
         raise UserError(f"{path}: holds no sound")
     if stream is None:
-        best = container.streams.best("audio")
-        return best or container.streams.audio[0]  # type: ignore[return-value]
-    count = len(container.streams.audio)
-    if not 0 <= stream < count:
-        raise UserError(
-            f"{path}: has no sound stream {stream}; there {'is' if count == 1 else 'are'} {count},"
-            " counted from 0"
-        )
-    return container.streams.audio[stream]
+        chosen = container.streams.best("audio") or container.streams.audio[0]
+    else:
+        count = len(container.streams.audio)
+        if not 0 <= stream < count:
+            are = "is" if count == 1 else "are"
+            raise UserError(
+                f"{path}: has no sound stream {stream}; there {are} {count}, counted from 0"
+            )
+        chosen = container.streams.audio[stream]
+    if chosen.codec_context is None:
+        raise UserError(f"{path}: its sound is coded in a way that FFmpeg cannot decode here")
+    return chosen  # type: ignore[return-value]
 
 
 def _decoded(

@@ -163,7 +163,14 @@ class _Line:
         frame.pts = None  # so that the resampler takes frames as they come
         if gap > 0:
             yield from self._silence(gap)
-        for part in self._resampler.resample(frame):
+        try:
+            parts = self._resampler.resample(frame)
+        except ValueError as error:
+            raise RunError(
+                f"{self._path}: its sound changes its rate or its channels at"
+                f" {self.count / self._rate:.2f} s, or is damaged there; convert it to WAV first"
+            ) from error
+        for part in parts:
             samples = np.asarray(part.to_ndarray(), dtype=np.float32)
             given_way = min(max(0, -gap), samples.shape[1])
             gap += given_way

@@ -21,8 +21,12 @@ _MOST_SHARED = 8
 """How often tensors may use each byte of a file: networks may share weights."""
 
 
-def load_torch_file(path: Path) -> Any:
+def load_torch_file(path: Path, *, checksums: bool = False) -> Any:
     """What the file holds, on the CPU.
+
+    Args:
+        checksums: hold the content against the checksums that PyTorch writes, and does not read.
+            Files of others may have none.
 
     Raises:
         OSError: it cannot be read.
@@ -31,7 +35,7 @@ def load_torch_file(path: Path) -> Any:
             pickle.UnpicklingError (for objects of other classes, too), …
     """
     with open(path, "rb") as file:
-        _refuse_packed(file, path)
+        _refuse_packed(file, path, checksums)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about storage classes of old checkpoints
             try:
@@ -44,7 +48,7 @@ def load_torch_file(path: Path) -> Any:
     return content
 
 
-def _refuse_packed(file: BinaryIO, path: Path) -> None:
+def _refuse_packed(file: BinaryIO, path: Path, checksums: bool) -> None:
     """PyTorch stores without compression, so whatever unpacks to more is made to fill memory."""
     packed = zipfile.is_zipfile(file)
     file.seek(0)
@@ -52,12 +56,14 @@ def _refuse_packed(file: BinaryIO, path: Path) -> None:
         return
     with zipfile.ZipFile(file) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise UserError(
+                f"{path}: refused, since it unpacks to {unpacked} bytes, more than it is long,"
+                " which no PyTorch checkpoint does"
+            )
+        if checksums and (damaged := archive.testzip()) is not None:
+            raise RuntimeError(f"{damaged} is not what its checksum says")
     file.seek(0)
-    if unpacked > path.stat().st_size:
-        raise UserError(
-            f"{path}: refused, since it unpacks to {unpacked} bytes, more than it is long, which no"
-            " PyTorch checkpoint does"
-        )
 
 
 def _refuse_repeated(content: Any, path: Path) -> None:

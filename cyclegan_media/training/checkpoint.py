@@ -216,7 +216,7 @@ def read_state(path: Path) -> dict[str, Any]:
             plain data.
     """
     try:
-        state = load_torch_file(path)
+        state = load_torch_file(path, checksums=True)
     except UserError:
         raise
     except FileNotFoundError as error:

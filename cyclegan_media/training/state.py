@@ -191,12 +191,23 @@ def restore(
         state.average.load_state_dict(common["average"])
     state.optimisers.generators.load_state_dict(common["generators"])
     state.optimisers.discriminators.load_state_dict(common["discriminators"])
+    for optimiser in (state.optimisers.generators, state.optimisers.discriminators):
+        _check_moments(optimiser)
     fabric.strategy.precision.load_state_dict(common["loss_scale"])
     state.histories.load_state_dict(own["histories"], fabric.device)
     torch.set_rng_state(own["random"].cpu())
     if own["device_random"] is not None and fabric.device.type != "cpu":
         _device_random(fabric.device).set_rng_state(own["device_random"].cpu())
     state.steps = common["steps"]
+
+
+def _check_moments(optimiser: Optimizer) -> None:
+    """Adam itself finds in its next step that something is missing, if at all."""
+    for parameter, moments in optimiser.state.items():
+        if set(moments) != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError("the moments of a weight are incomplete")
+        if any(moments[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")):
+            raise ValueError("the moments of a weight are of another shape")
 
 
 def _device_random(device: torch.device) -> Any:
