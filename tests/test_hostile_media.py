@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 from batch_files import tiny_model
 from video_files import LOSSLESS, moving, plain, write_video
@@ -157,6 +158,31 @@ def test_a_text_that_unpacks_to_fill_the_memory(tmp_path: Path) -> None:
     bomb = b"Comment\0\0" + zlib.compress(bytes(100_000_000), 9)
     path = png(tmp_path / "a.png", (4, 4), (b"zTXt", bomb))
     refused(lambda: read_image(path), f"{path}: is damaged")
+
+
+@pytest.mark.parametrize("kind", ["entities", "a file's content", "depth"])
+def test_tags_that_harm_who_parses_them(kind: str, tmp_path: Path) -> None:
+    begin = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>'
+    entities = '<!ENTITY a0 "xxxxxxxxxx">' + "".join(
+        f'<!ENTITY a{k} "{f"&a{k - 1};" * 10}">' for k in range(1, 10)
+    )
+    (tmp_path / "secret").write_text("dear reader")
+    secret = f'<!ENTITY e SYSTEM "file://{tmp_path}/secret">'
+    packet = {
+        "entities": f"<!DOCTYPE x [{entities}]>{begin}&a9;</a></x:xmpmeta>",
+        "a file's content": f"<!DOCTYPE x [{secret}]>{begin}&e;</a></x:xmpmeta>",
+        "depth": f"{begin}{'<b>' * 5000}{'</b>' * 5000}</a></x:xmpmeta>",
+    }[kind]
+    tags = PIL.PngImagePlugin.PngInfo()
+    tags.add_itxt("XML:com.adobe.xmp", packet)
+    PIL.Image.new("RGB", (16, 16)).save(tmp_path / "a.png", pnginfo=tags)
+    load(tiny_model(tmp_path / "model"), device="cpu").translate(
+        tmp_path / "a.png", tmp_path / "b.png"
+    )
+    described = describe_media(tmp_path / "b.png")
+    assert [record["source"] for record in described["synthetic"]] == ["horse"]
+    assert b"dear reader" not in (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "b.png").stat().st_size < 100_000
 
 
 def test_a_video_of_huge_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

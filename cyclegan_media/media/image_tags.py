@@ -36,6 +36,8 @@ _DESCRIPTION = f"{{{_RDF}}}Description"
 _SOURCE_TYPE = f"{{{_IPTC}}}DigitalSourceType"
 _RECORDS = f"{{{_OWN}}}Records"
 _TURNED = re.compile(rb'\s+tiff:Orientation="\d"|<tiff:Orientation>\d</tiff:Orientation>')
+_DEEPEST = 100
+"""Elements in one another; a packet has about ten, and what writes XML calls itself for each."""
 _AROUND = b"\0 \r\n\t"
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
@@ -117,11 +119,15 @@ def _remove(rdf: ET.Element, names: Sequence[str]) -> None:
 
 
 def _parse(xmp: bytes) -> ET.Element | None:
-    """The packet's outermost element; ``None`` where it is no XML."""
+    """The packet's outermost element; ``None`` where it is no XML, or cannot be written again."""
     try:
-        return ET.fromstring(xmp.strip(_AROUND))
+        root = ET.fromstring(xmp.strip(_AROUND))
     except (ET.ParseError, ValueError):
         return None
+    level, depth = [root], 0
+    while level:
+        level, depth = [child for element in level for child in element], depth + 1
+    return root if depth <= _DEEPEST else None
 
 
 def _prefixes(xmp: bytes) -> dict[str, str]:
