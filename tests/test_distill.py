@@ -217,6 +217,8 @@ def test_an_interrupt_before_the_first_step_leaves_nothing(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        ({"settings": Settings(size=8)}, "crops of 8 pixels"),
+        ({"settings": Settings(size=30)}, "in multiples of 4"),
         ({"frames_a": None}, "needs frames"),
         ({"frames_a": None, "frames_b": "frames"}, "no generator for the direction b2a"),
         ({"frames_a": "missing"}, "there is no such file"),
@@ -236,13 +238,14 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(
         (tmp_path / folder).mkdir()
         write_image(tmp_path / folder / "1.png", Image(np.zeros((32, 32, 3), dtype=np.uint8)))
     before = sorted(tmp_path.rglob("*"))
-    arguments: dict[str, Any] = {"student": "small", "frames_a": "frames", **change}
+    usual = {"student": "small", "frames_a": "frames", "settings": QUICK}
+    arguments: dict[str, Any] = {**usual, **change}
     for key in ("student", "frames_a", "frames_b"):
         if isinstance(arguments.get(key), str):
             named = arguments[key]
             arguments[key] = frames if named == "frames" else tmp_path / named
     with pytest.raises(UserError, match=sentence):
-        distill(teacher, **arguments, settings=QUICK, device="cpu", progress=False)
+        distill(teacher, **arguments, device="cpu", progress=False)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -33,6 +33,9 @@ logger = logging.getLogger("cyclegan_media")
 
 StrPath = str | os.PathLike[str]
 
+SMALLEST = 16
+"""Side of the crops in pixels; structural similarity looks at 11."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -99,6 +102,11 @@ def distill(
     wanted: dict[Direction, StrPath] = {way: path for way, path in sources.items() if path}
     if not wanted:
         raise UserError("distilling needs frames: those that the student will have to translate")
+    if settings.size < SMALLEST or settings.size % 4:
+        raise UserError(
+            f"crops of {settings.size} pixels: a student learns from crops of at least {SMALLEST}"
+            " pixels, in multiples of 4; give another --size"
+        )
     check_target(student, overwrite=overwrite)
     master = Translator.load(teacher, device=device)
     specs = {
