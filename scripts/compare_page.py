@@ -78,7 +78,7 @@ def _made(page: Comparison) -> Iterator[str]:
         f"used {page.threads} thread{'s' if page.threads > 1 else ''}; Python "
         f"{platform.python_version()}, torch {torch.__version__}, cyclegan-media "
         f"{version('cyclegan-media')}. {len(page.results)} trainings, {seconds / 60:.0f} minutes "
-        "of training by the wall clock, other work going on beside."
+        "of training by the wall clock, pauses for other work included."
     )
     yield ""
 
@@ -149,7 +149,7 @@ def _protocol(page: Comparison) -> Iterator[str]:
         results = [r for r in page.results if r.method == method]
         if results:
             each, steps = results[0].flops_per_step / 1e9, results[0].steps
-            seconds = statistics.mean(r.seconds for r in results)
+            seconds = statistics.median(r.seconds for r in results)
             variant = METHODS[method]
             yield f"| {variant.title} | {variant.change} | {each:.2f} | {steps} | {seconds:.0f} |"
     yield ""
