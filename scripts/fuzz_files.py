@@ -60,10 +60,13 @@ def make_originals(folder: Path) -> list[Original]:
     """Write the originals; in an order that is always the same."""
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
+    media = [*_pictures(folder), *_videos(folder), *_recordings(folder)]
     return [
-        *_pictures(folder),
-        *_videos(folder),
-        *_recordings(folder),
+        *media,
+        *(
+            Original("medium described", name, ("info", "MUTANT", "--json"), output=False)
+            for name in dict.fromkeys(original.name for original in media)
+        ),
         *_models(folder),
         *_recipes(folder),
         *_training(folder),
@@ -101,7 +104,7 @@ def _videos(folder: Path) -> list[Original]:
             for k in range(6):
                 noise = np.random.default_rng(k).integers(0, 256, (32, 32, 3)).astype(np.uint8)
                 out.mux(video.encode(av.VideoFrame.from_ndarray(noise)))
-            samples = np.zeros((2, 11520), np.float32)
+            samples = np.tile(0.5 * (np.arange(11520) % 320 == 0).astype(np.float32), (2, 1))
             tone = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
             tone.sample_rate, tone.pts = 48000, 0
             resampled = av.AudioResampler(
@@ -112,8 +115,10 @@ def _videos(folder: Path) -> list[Original]:
             for stream in (video, sound):
                 out.mux(stream.encode(None))
     fast = ("--preset", "ultrafast")
+    talk = ("translate", "MUTANT", "--voice-model", "ORIGINALS/voice", "-o", "OUT.mkv")
     return [
-        Original("video", f"a.{suffix}", (*_translate("image", "mkv"), *fast)) for suffix in VIDEOS
+        *(Original("video", f"a.{s}", (*_translate("image", "mkv"), *fast)) for s in VIDEOS),
+        *(Original("voice of a video", f"a.{s}", talk) for s in VIDEOS),
     ]
 
 
