@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import torch
 from batch_files import tiny_model
+from test_pretrained_vocoders import HIFIGAN
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.pretrained import load_model
 from cyclegan_media.pretrained.published import import_published
+from cyclegan_media.pretrained.vocoders import load_vocoder
 from cyclegan_media.training.checkpoint import read_state, score_of
 
 
@@ -87,9 +89,17 @@ def promised(numbers: int) -> bytes:
     )
 
 
+def read_vocoder(path: Path) -> object:
+    """As the weights of a HiFi-GAN."""
+    (path.parent / "config.json").write_text(json.dumps(HIFIGAN))
+    return load_vocoder(path)
+
+
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("case", CHECKPOINTS)
-@pytest.mark.parametrize("read", [import_published, read_state], ids=["import", "resume"])
+@pytest.mark.parametrize(
+    "read", [import_published, read_state, read_vocoder], ids=["import", "resume", "vocoder"]
+)
 def test_checkpoints(
     case: str, read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
