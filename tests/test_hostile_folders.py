@@ -90,6 +90,24 @@ def test_a_batch_writes_through_no_link(
     untouched(victim)
 
 
+@pytest.mark.parametrize("ending", ["sqlite", "sqlite-wal", "sqlite-shm", "sqlite-journal", "lock"])
+def test_the_own_files_of_a_batch_that_are_links(
+    ending: str, victim: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    picture(source / "letter.png")
+    (out / f".cyclegan-media-batch.{ending}").symlink_to(victim / "letter.png")
+    model = tiny_model(tmp_path / "model")
+    arguments = ["batch", source, "-m", model, "-o", out, "--device", "cpu", "--workers", "1"]
+    assert main([*map(str, arguments), "--quiet"]) == 2
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert "symbolic link" in said
+    untouched(victim)
+
+
 def test_checkpoints_that_are_links_are_removed_themselves(victim: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()

@@ -17,6 +17,7 @@ from batch_files import tiny_model
 from video_files import LOSSLESS, moving, plain, write_video
 
 from cyclegan_media import load
+from cyclegan_media.cli import main
 from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.media import (
     Image,
@@ -278,6 +279,17 @@ def test_sound_that_changes_on_the_way(tmp_path: Path) -> None:
     path.write_bytes(first.read_bytes() + second.read_bytes())
     refused(lambda: read_audio(path), f"{path}: its sound changes its rate or its channels")
     refused(lambda: list(SoundReader(path)), f"{path}: its sound")
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_video(tmp_path / "a.mp4", moving(3), sound="aac", tags={"title": "\x1b[2Jx"})
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
+    assert [one["codec"] for one in describe_media(path)["streams"]] == [None, "aac"]
+    assert main(["info", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "unknown codec" in said
+    assert "\\x1b[2Jx" in said  # as text, not as a command to the terminal
+    refused(lambda: VideoReader(path), f"{path}: its video is coded in a way")
 
 
 def test_limits_that_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

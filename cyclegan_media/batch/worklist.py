@@ -80,8 +80,10 @@ class WorkList:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.is_symlink():
-            raise UserError(f"{path}: is a symbolic link where the work list should be; remove it")
+        for ending in ("", "-wal", "-shm", "-journal"):  # SQLite writes through them
+            own = path.with_name(path.name + ending)
+            if own.is_symlink():
+                raise UserError(f"{own}: is a symbolic link where the work list should be; remove it")
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.row_factory = sqlite3.Row

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cyclegan_media.commands.options import add_json, add_parser, print_json
+from cyclegan_media.errors import one_line
 from cyclegan_media.media.provenance import Provenance, without_records
 
 _EXAMPLES = """\
@@ -48,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(description)
     else:
-        print("\n".join(render(description)))
+        for text in render(description):
+            for line in text.split("\n"):  # a tag may have several
+                print(one_line(line))
     return 0
 
 
@@ -106,6 +109,8 @@ def _synthetic(d: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(stream: Mapping[str, Any]) -> list[str]:
+    if stream["codec"] is None:
+        return []
     if stream["type"] in ("video", "cover"):
         facts = [f"{stream['width']} × {stream['height']}"]
         if stream["pixel_aspect"] != "1:1":

@@ -164,6 +164,8 @@ def _stream(stream: av.stream.Stream, chosen: bool, counts: Counter[str]) -> dic
         "duration": seconds,
         "metadata": dict(stream.metadata),
     }
+    if context is None:  # FFmpeg here has no decoder, and does not say more of it
+        return described
     if isinstance(stream, av.VideoStream):
         aspect = stream.sample_aspect_ratio or Fraction(1)
         described |= {
