@@ -151,7 +151,8 @@ class _Process:
             "seconds": time.monotonic() - self._begin,
         }
         if not ready:
-            if known["seconds"] < PATIENCE:
+            starting = self._kind == "?"  # it makes the originals, and a training among them
+            if known["seconds"] < (10 * PATIENCE if starting else PATIENCE):
                 return None
             return {**known, "end": "hang"}
         some = os.read(self.answers, 1 << 16)
