@@ -23,6 +23,7 @@ from cyclegan_media.commands import (
     distill,
     download,
     evaluate,
+    export,
     faces,
     import_,
     info,
@@ -72,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
     making = (train, translate, evaluate, distill, batch)
-    for command in (*making, download, faces, info, recipes, import_):
+    for command in (*making, download, export, faces, info, recipes, import_):
         command.add(subparsers, common)
     return parser
 

@@ -145,8 +145,9 @@ class CINResNetGenerator(Backbone):
     def forward(self, x: torch.Tensor, z: torch.Tensor | None = None) -> torch.Tensor:
         self.check_input(x)
         if z is None:
-            z = x.new_zeros(len(x), self.latent)
-        _check_latent(self.name, z, (len(x), self.latent))
+            z = x.new_zeros(x.shape[0], self.latent)
+        # Not len(x), which torch.export takes for a constant.
+        _check_latent(self.name, z, (x.shape[0], self.latent))
         x = run_groups(self.layers, x, z, checkpointing=self.checkpointing)
         return run_group(self.head, x, checkpointing=self.checkpointing)
 

@@ -85,7 +85,15 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_voice_options(parser)
     talking.add_talking_options(parser)
     add_provenance_options(parser)
-    add_speed_options(add_machine_options(parser, "int8"))
+    machine = add_machine_options(parser, "int8")
+    add_speed_options(machine)
+    machine.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what runs the networks; onnx takes an exported model, too, and computes in fp32 on"
+        " the CPU (default: torch)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,7 +122,12 @@ def _prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], objec
     from cyclegan_media.translate import Translator
     from cyclegan_media.translate.folder import plan
 
-    translator = Translator.load(args.model, device=args.device, precision=args.precision)
+    if args.runtime == "onnx":
+        from cyclegan_media.export import load_onnx
+
+        translator = load_onnx(args.model)
+    else:
+        translator = Translator.load(args.model, device=args.device, precision=args.precision)
     options = make_options(args, translator.config.analysis)
     translator.check(options)
     jobs = plan(
