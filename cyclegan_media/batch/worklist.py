@@ -83,7 +83,9 @@ class WorkList:
         for ending in ("", "-wal", "-shm", "-journal"):  # SQLite writes through them
             own = path.with_name(path.name + ending)
             if own.is_symlink():
-                raise UserError(f"{own}: is a symbolic link where the work list should be; remove it")
+                raise UserError(
+                    f"{own}: is a symbolic link where the work list should be; remove it"
+                )
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.row_factory = sqlite3.Row
