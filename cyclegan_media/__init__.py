@@ -27,7 +27,8 @@ def load(
     """Load a model folder, ready to translate pictures and videos, or voices.
 
     Args:
-        path: a model folder, or the folder of a training that has one.
+        path: a model folder, or the folder of a training that has one; or ``hf:user/model``,
+            with ``@revision`` if need be, a model of the Hugging Face Hub.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
         precision: of the networks' arithmetic for pictures; ``auto`` is bf16 where the processor or
             GPU has it, which stays above 40 dB from fp32. int8 is for processors that have it.

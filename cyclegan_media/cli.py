@@ -27,6 +27,7 @@ from cyclegan_media.commands import (
     faces,
     import_,
     info,
+    push,
     recipes,
     train,
     translate,
@@ -73,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
     making = (train, translate, evaluate, distill, batch)
-    for command in (*making, download, export, faces, info, recipes, import_):
+    for command in (*making, download, export, push, faces, info, recipes, import_):
         command.add(subparsers, common)
     return parser
 

@@ -64,7 +64,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         "-m",
         "--model",
         metavar="MODEL",
-        help="a model folder, or that of a training",
+        help="a model folder, that of a training, or hf:user/model[@revision] of the Hub",
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUTPUT", help="a file or a folder"

@@ -17,6 +17,7 @@ from cyclegan_media.backbones.registry import Backbone, BackboneConfig
 from cyclegan_media.errors import RunError, UserError, from_os_error
 from cyclegan_media.export.folder import MANIFEST, STATISTICS, Graph, read_manifest, write_export
 from cyclegan_media.pretrained import PretrainedModel
+from cyclegan_media.pretrained.hub import is_hub_name
 from cyclegan_media.pretrained.tensors import read_tensors
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.image import Apply
@@ -84,10 +85,10 @@ def load_onnx(path: str | os.PathLike[str]) -> Translator:
             another runtime.
     """
     folder = Path(path)
-    if (folder / MANIFEST).is_file():
+    if not is_hub_name(path) and (folder / MANIFEST).is_file():
         return _load(folder)
     _runtime()  # before the work
-    translator = Translator.load(folder, device="cpu", precision="fp32")
+    translator = Translator.load(path, device="cpu", precision="fp32")
     with tempfile.TemporaryDirectory() as made:
         write_export(translator.model, translator.name, Path(made), "onnx")
         return _load(Path(made))

@@ -20,6 +20,7 @@ from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.media.provenance import Provenance, comment_tags
 from cyclegan_media.media.video import VideoReader
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
+from cyclegan_media.pretrained.hub import download_model, is_hub_name, parse_hub_name
 from cyclegan_media.translate.engine import Engine
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
@@ -77,6 +78,10 @@ class Translator:
         cls, path: StrPath, *, device: Device = "auto", precision: Precision = "auto"
     ) -> Translator:
         """Load a model folder. See :func:`cyclegan_media.load`."""
+        if is_hub_name(path):
+            translator = cls.load(download_model(str(path)), device=device, precision=precision)
+            translator._where, translator.name = str(path), parse_hub_name(str(path)).model
+            return translator
         folder = Path(path)
         if not (folder / "config.json").exists() and (folder / "model").is_dir():
             folder /= "model"  # the folder of a training
