@@ -26,9 +26,10 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write")
     parser.add_argument(
         "--format",
-        choices=("onnx", "torch"),
+        choices=("onnx", "torch", "web"),
         default="onnx",
-        help="onnx (default), or torch, a program of torch.export",
+        help="onnx (default); torch, a program of torch.export; or web, a page that runs the model in"
+        " a browser, on files of onnxruntime-web that its README.txt names",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an exported model")
 

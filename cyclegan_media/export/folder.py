@@ -24,15 +24,18 @@ from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel
 from cyclegan_media.pretrained.tensors import write_tensors
 from cyclegan_media.translate import Translator
 
-Format = Literal["onnx", "torch"]
+Runtime = Literal["onnx", "torch"]
+Format = Literal["onnx", "torch", "web"]
+"""``web`` is an export to ONNX with a page that runs it in a browser."""
 MANIFEST = "export.json"
 STATISTICS = "statistics.safetensors"
 
-_WRITERS: dict[Format, tuple[str, Callable[[Backbone, bool], bytes]]] = {
+_WRITERS: dict[Runtime, tuple[str, Callable[[Backbone, bool], bytes]]] = {
     "onnx": (".onnx", to_onnx),
     "torch": (".pt2", to_program),
 }
 _LARGEST_MANIFEST = 1 << 20
+_PAGE = Path(__file__).parent / "page"
 
 
 class Graph(BaseModel):
@@ -59,7 +62,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = 1
-    runtime: Format
+    runtime: Runtime
     name: str
     """What the outputs of the model call it."""
     model: ModelConfig
@@ -83,8 +86,14 @@ def export_model(
     """
     target = check_export_target(target, overwrite=overwrite)
     translator = Translator.load(model, device="cpu", precision="fp32")
+    if format == "web" and translator.modality == "voice":
+        raise UserError(f"{model}: converts voices; the page is for models of pictures")
     with atomic_directory(target, overwrite=overwrite) as partial:
-        write_export(translator.model, translator.name, partial, format)
+        if format == "web":
+            for file in _PAGE.iterdir():
+                (partial / file.name).write_bytes(file.read_bytes())
+        runtime: Runtime = "onnx" if format == "web" else format
+        write_export(translator.model, translator.name, partial, runtime)
     return target
 
 
@@ -96,9 +105,9 @@ def check_export_target(target: str | os.PathLike[str], *, overwrite: bool) -> P
     return check_output_folder(target, overwrite=overwrite)
 
 
-def write_export(model: PretrainedModel, name: str, folder: Path, format: Format) -> Manifest:
+def write_export(model: PretrainedModel, name: str, folder: Path, runtime: Runtime) -> Manifest:
     """Write graphs and manifest into a folder that exists."""
-    suffix, write = _WRITERS[format]
+    suffix, write = _WRITERS[runtime]
     voice = model.config.modality == "voice"
     graphs: dict[Direction, Graph] = {}
     for way, network in model.generators.items():
@@ -115,7 +124,7 @@ def write_export(model: PretrainedModel, name: str, folder: Path, format: Format
         )
     if voice:
         write_tensors(folder / STATISTICS, model.statistics)
-    manifest = Manifest(runtime=format, name=name, model=model.config, generators=graphs)
+    manifest = Manifest(runtime=runtime, name=name, model=model.config, generators=graphs)
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
