@@ -28,8 +28,8 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         "--format",
         choices=("onnx", "torch", "web"),
         default="onnx",
-        help="onnx (default); torch, a program of torch.export; or web, a page that runs the model in"
-        " a browser, on files of onnxruntime-web that its README.txt names",
+        help="onnx (default); torch, a program of torch.export; or web, a page that runs the model"
+        " in a browser, on files of onnxruntime-web that its README.txt names",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an exported model")
 
