@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -56,6 +57,38 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(body=True)
 
+    def do_POST(self) -> None:
+        path = urlsplit(self.path).path
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            content = b""
+            while size := int(self.rfile.readline(), 16):
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(path)
+        here = f"http://{self.headers['Host']}/me/h2z"
+        answer: dict[str, object] = {"url": here}
+        if path.endswith("/preupload/main"):
+            names = [file["path"] for file in json.loads(content)["files"]]
+            answer = {
+                "files": [
+                    {"path": k, "uploadMode": "regular", "shouldIgnore": False} for k in names
+                ]
+            }
+        elif path.endswith("/commit/main"):
+            for line in map(json.loads, content.splitlines()):
+                if line["key"] == "file":
+                    value = line["value"]
+                    self.files[f"sent/{value['path']}"] = base64.b64decode(value["content"])
+            answer = {"commitUrl": f"{here}/commit/{SHA}", "commitOid": SHA}
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def _answer(self, *, body: bool) -> None:
         path = urlsplit(self.path).path
         self.asked.append(path)
@@ -86,7 +119,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def site(folder: Path) -> Iterator[tuple[str, type[Hub]]]:
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     files["model.pkl"] = b"not to be fetched"
     asked: list[str] = []
@@ -95,10 +128,15 @@ def hub(folder: Path) -> Iterator[tuple[str, list[str]]]:
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", handler
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def hub(site: tuple[str, type[Hub]]) -> tuple[str, list[str]]:
+    return site[0], site[1].asked
 
 
 def translate(model: str, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -177,3 +215,28 @@ def test_a_dry_run_names_the_files_and_sends_nothing(
         "config.json",
         "generator_a2b.safetensors",
     ]
+
+
+def test_what_is_pushed_is_the_model_and_its_card(
+    folder: Path, site: tuple[str, type[Hub]], tmp_path: Path
+) -> None:
+    endpoint, handler = site
+    (folder / "notes.txt").write_text("private")
+    done = subprocess.run(
+        [sys.executable, "-m", "cyclegan_media.cli", "push", str(folder), "hf:me/h2z"],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_ENDPOINT": endpoint,
+            "HF_TOKEN": "hf_none",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(f"/commit/{SHA}")
+    sent = {k: v for k, v in handler.files.items() if k.startswith("sent/")}
+    for name in ("config.json", "generator_a2b.safetensors"):
+        assert sent.pop(f"sent/{name}") == (folder / name).read_bytes()
+    assert sent.pop("sent/README.md").startswith(b"---\nlibrary_name: cyclegan-media")
+    assert not sent
