@@ -109,7 +109,8 @@ def test_help_and_info_answer_without_loading_torch(
     [
         ([], "required: COMMAND"),
         (["paint"], "'paint'"),
-        (["translate", "a.png"], "-m/--model"),
+        (["translate", "a.png"], "-o/--output"),
+        (["translate", "a.png", "-o", "b.png"], "--model"),
         (["translate", "a.png", "-m", "m", "-o", "o", "--direction", "up"], "'up'"),
         (["translate", "a.png", "-m", "m", "-o", "o", "--batch-size", "0"], "at least 1"),
         (["translate", "a.png", "-m", "m", "-o", "o", "--video-stream", "x"], "at least 0"),

@@ -136,7 +136,8 @@ def baselines(voices: Voices) -> dict[Direction, dict[str, Method]]:
     gmm = None
     if shared:
         try:
-            gmm = JointDensityGMM(*([part[name] for name in shared] for part in of_name.values()))
+            a, b = ([part[name] for name in shared] for part in of_name.values())
+            gmm = JointDensityGMM(a, b)
         except UserError as error:
             logger.warning("left out: %s", error)
     result: dict[Direction, dict[str, Method]] = {}
