@@ -179,7 +179,8 @@ def _messages(quiet: bool, debug: bool) -> Iterator[None]:
     finally:
         threading.excepthook = hook
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

@@ -35,7 +35,6 @@ STEPS = 700
 def main(arguments: list[str] | None = None) -> int:
     args = _parse(arguments)
     torch.set_num_threads(args.threads)
-    logging.getLogger("cyclegan_media").setLevel(logging.ERROR)
     try:
         compare(args, ["python", "scripts/compare_methods.py", *(arguments or sys.argv[1:])])
     except CycleganMediaError as error:
@@ -126,4 +125,5 @@ def _line(result: Result, was_there: bool) -> str:
 
 
 if __name__ == "__main__":
+    logging.getLogger("cyclegan_media").setLevel(logging.ERROR)
     sys.exit(main())

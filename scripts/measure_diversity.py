@@ -67,7 +67,7 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, ManyToManyScores]]:
     if not files:
         raise UserError("name pictures of at least one domain: --data-a, --data-b")
     distance = None if args.lpips is None else lpips(args.lpips)
-    models = {str(folder): Translator.load(folder) for folder in args.model}
+    models = {str(folder): Translator.load(folder, precision="fp32") for folder in args.model}
     return {
         way: {
             name: mean_scores(

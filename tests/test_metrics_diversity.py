@@ -116,7 +116,7 @@ def test_the_script_measures_both_directions(
     main = runpy.run_path(str(SCRIPT))["main"]
     parts = many(encoder_a=ENCODER, encoder_b=ENCODER)
     folder = save_model(tmp_path / "model", parts)
-    model = Translator(parts, device="cpu")
+    model = Translator(parts, device="cpu", precision="fp32")
     wanted: dict[str, ManyToManyScores] = {}
     ways: list[Any] = [("a2b", "b2a", "testA"), ("b2a", "a2b", "testB")]
     for way, back, data in ways:

@@ -55,7 +55,10 @@ def is_talking(args: argparse.Namespace) -> bool:
     if talking and args.model is not None:
         raise UserError("--model: goes alone; give --video-model and --voice-model without it")
     if not talking and args.model is None:
-        raise UserError("--model: is needed, or --video-model or --voice-model for a talking clip")
+        raise UserError(
+            "--model: is needed, or --video-model or --voice-model for a talking clip; see"
+            " cyclegan-media translate --help"
+        )
     given = [name for name in _NAMES if getattr(args, name) is not None]
     if not talking and (given or not args.gate):
         name = (given or ["no_gate"])[0].replace("_", "-")
