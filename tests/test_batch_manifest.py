@@ -91,6 +91,10 @@ def test_both_forms_say_the_same(folder: Path, text: str, suffix: str, mark: byt
             'input,options\na.png,"{""detector_model"": ""/x.onnx""}"\n',
             "line 2: options: detector_model cannot stand there",
         ),
+        (
+            'input,options\na.png,"{""vocoder"": ""/x.pth""}"\n',
+            "line 2: options: vocoder cannot stand there",
+        ),
         ('input,options\na.png,"{""crf"": 1, ""crf"": 2}"\n', "names 'crf' twice"),
         ('input,options\na.png,"{""crf"": NaN}"\n', "line 2: options: crf: "),
         ("input,output\na.png,/tmp/x.png\n", "line 2: output '/tmp/x.png': is absolute"),

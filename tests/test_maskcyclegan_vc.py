@@ -198,6 +198,14 @@ def test_vocoders_that_do_not_fit_are_refused_before_anything_is_written(
         assert error.count("\n") == 1
         assert re.search(says, error), error
         assert not target.exists()
+    for folder_, option, says in (
+        (model, ("--pitch", "quantile"), "the network converts it"),
+        (picture, ("--variance", "0.5"), "are matched for voices"),
+    ):
+        arguments = ["translate", str(recording), "-m", str(folder_), "-o", str(target)]
+        assert main([*arguments, "--device", "cpu", *option]) == 2
+        assert says in capsys.readouterr().err
+        assert not target.exists()
     # What a folder says that knew of no other analysis is still understood.
     assert main(["translate", str(recording), "-m", str(world), "-o", str(target), "--quiet"]) == 0
     assert len(soundfile.read(target)[0]) == 20001

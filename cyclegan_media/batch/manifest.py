@@ -27,7 +27,7 @@ MANIFESTS = (".csv", ".jsonl")
 COLUMNS = ("input", "output", "model", "direction", "options")
 MAX_LINE = 65_536
 """Characters of a row."""
-_NOT_IN_ROWS = ("direction", "detector_model")
+_NOT_IN_ROWS = ("direction", "detector_model", "vocoder")
 """Settings that the column ``options`` cannot hold."""
 
 

@@ -35,6 +35,9 @@ class FileSettings(BaseModel):
     face_margin: float | None = Field(default=None, ge=0, le=4)
     face_colours: Literal["frame", "model"] = "frame"
     detector_model: str | None = None
+    vocoder: str | None = None
+    variance: float = Field(default=0.0, ge=0, le=1)
+    pitch: Literal["gaussian", "quantile"] = "gaussian"
     provenance: bool = True
 
     def with_options(self, options: dict[str, Any], where: str) -> FileSettings:

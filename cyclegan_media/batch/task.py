@@ -189,6 +189,7 @@ def _options(
     overwrite: bool,
     progress: Callable[[int, int | None], None],
 ) -> Options:
+    from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.translate.options import Options
 
     faces = None
@@ -218,6 +219,8 @@ def _options(
         faces=faces,
         provenance=settings.provenance,
         seed=settings.seed,
+        vocoder=settings.vocoder,
+        conversion=Conversion(variance=settings.variance, pitch=settings.pitch),
     )
 
 

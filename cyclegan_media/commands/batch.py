@@ -12,6 +12,7 @@ from cyclegan_media.commands.translate_options import (
     add_face_options,
     add_machine_options,
     add_video_options,
+    add_voice_options,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     add_video_options(parser)
     add_face_options(parser)
+    add_voice_options(parser)
     other = parser.add_argument_group("other settings")
     other.add_argument(
         "--seed", type=natural, metavar="N", help="of a many-to-many model's style (default: 0)"
@@ -166,12 +168,18 @@ def _report(result: Result, quiet: bool) -> None:
         print("try those that failed again with --retry", file=sys.stderr)
 
 
+def _vocoder(named: str | None) -> str | None:
+    """A path that holds wherever a worker runs; a name stays."""
+    return str(Path(named).absolute()) if named and Path(named).exists() else named
+
+
 def _options(args: argparse.Namespace) -> BatchOptions:
     from cyclegan_media.batch import BatchOptions, FileSettings
 
     own = {
         "stream": args.video_stream,
         "detector_model": args.detector_model and str(Path(args.detector_model).absolute()),
+        "vocoder": _vocoder(args.vocoder),
     }
     same = [name for name in FileSettings.model_fields if name not in own]
     given = {**own, **{name: getattr(args, name) for name in same}}

@@ -218,6 +218,7 @@ class Translator:
         self.generator(options.direction)
         self._codes.check(options, self._where)
         self._vocoder(options)
+        self._conversion(options)
         self._apply(options)
 
     def translate_file(self, job: Job, options: Options) -> None:
@@ -245,7 +246,6 @@ class Translator:
     def _convert_recording(self, job: Job, options: Options) -> None:
         if options.faces is not None:
             raise UserError(f"{self._where}: converts voices; a voice has no face")
-        from cyclegan_media.speech.conversion import PLAIN
         from cyclegan_media.translate.voice import translate_recording
 
         self.generator(options.direction)
@@ -258,7 +258,7 @@ class Translator:
             overwrite=options.overwrite,
             provenance=self.provenance("voice", options),
             vocoder=self._vocoder(options),
-            conversion=options.conversion or PLAIN,
+            conversion=self._conversion(options),
         )
 
     def _translate_picture(self, job: Job, options: Options) -> None:
@@ -392,6 +392,16 @@ class Translator:
             self._vocoders[wanted] = find_vocoder(self.model, wanted, self.device)
         return self._vocoders[wanted]
 
+    def _conversion(self, options: Options) -> Conversion:
+        from cyclegan_media.speech.conversion import PLAIN
+
+        wanted = options.conversion or PLAIN
+        if wanted != PLAIN and self.modality != "voice":
+            raise UserError(
+                f"{self._where}: translates pictures; variance and pitch are matched for voices"
+            )
+        return wanted
+
     def _apply(
         self,
         options: Options,
@@ -452,7 +462,6 @@ class Translator:
             )
         if sample_rate is None:
             raise UserError("sample_rate: is needed with a voice in memory (Hz)")
-        from cyclegan_media.speech.conversion import PLAIN
         from cyclegan_media.translate.voice import convert_voice
 
         self.generator(options.direction)
@@ -463,7 +472,7 @@ class Translator:
             sample_rate,
             options.direction,
             vocoder=self._vocoder(options),
-            conversion=options.conversion or PLAIN,
+            conversion=self._conversion(options),
         )
         if isinstance(voice, Tensor):
             return torch.from_numpy(converted).to(voice)

@@ -70,6 +70,8 @@ def convert_voice(
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
         vocoder = find_vocoder(model, vocoder)
+    if conversion.pitch != PLAIN.pitch and isinstance(config, LogMelConfig):
+        raise UserError("pitch: the model's spectra hold the pitch, so the network converts it")
     signal = np.asarray(samples, dtype=np.float32)
     if signal.ndim not in (1, 2) or signal.size == 0:
         raise UserError(f"samples: need shape (n,) or (channels, n), not {np.shape(samples)}")
