@@ -25,6 +25,7 @@ from cyclegan_media.speech.mel_cepstrum import (
     envelope_to_mel_cepstrum,
     mel_cepstrum_to_envelope,
 )
+from cyclegan_media.speech.octaves import repair_octaves
 
 _BLOCK_SECONDS = 20.0
 _CONTEXT_SECONDS = 0.5
@@ -53,6 +54,8 @@ class AnalysisConfig(BaseModel):
     """Hz, the lowest F0 looked for."""
     f0_ceil: Annotated[float, Field(ge=100, le=1600)] = 800.0
     """Hz, the highest."""
+    f0_repair: bool = False
+    """Undo isolated octave jumps of F0; see :mod:`cyclegan_media.speech.octaves`."""
 
     size_key: ClassVar[str] = "coefficients"
 
@@ -251,6 +254,8 @@ def _block(
     )
     if config.f0 == "dio":
         f0 = world().stonemask(signal, f0, times, rate)
+    if config.f0_repair:
+        f0 = repair_octaves(f0, period)
     envelope = world().cheaptrick(signal, f0, times, rate, fft_size=config.fft_size)
     keep = slice(first, first + count)
     cepstrum = envelope_to_mel_cepstrum(envelope[keep], config.coefficients, config.warping)
