@@ -38,6 +38,7 @@ class FileSettings(BaseModel):
     vocoder: str | None = None
     variance: float = Field(default=0.0, ge=0, le=1)
     pitch: Literal["gaussian", "quantile"] = "gaussian"
+    synthesis: Literal["vocoder", "differential"] = "vocoder"
     provenance: bool = True
 
     def with_options(self, options: dict[str, Any], where: str) -> FileSettings:

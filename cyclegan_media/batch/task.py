@@ -220,7 +220,9 @@ def _options(
         provenance=settings.provenance,
         seed=settings.seed,
         vocoder=settings.vocoder,
-        conversion=Conversion(variance=settings.variance, pitch=settings.pitch),
+        conversion=Conversion(
+            variance=settings.variance, pitch=settings.pitch, synthesis=settings.synthesis
+        ),
     )
 
 

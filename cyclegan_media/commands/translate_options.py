@@ -125,6 +125,13 @@ def add_voice_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         default="gaussian",
         help="match the mean and deviation of the pitch (default), or its whole distribution",
     )
+    voices.add_argument(
+        "--synthesis",
+        choices=("vocoder", "differential"),
+        default="vocoder",
+        help="make the waveform anew (default), or filter the recording, which keeps its pitch"
+        " and needs no vocoder: for two voices of about the same pitch",
+    )
     return voices
 
 
@@ -233,11 +240,11 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
 
 def make_conversion(args: argparse.Namespace) -> Conversion | None:
     """What :func:`add_voice_options` let the user ask for, the vocoder aside."""
-    if (args.variance, args.pitch) == (0.0, "gaussian"):
+    if (args.variance, args.pitch, args.synthesis) == (0.0, "gaussian", "vocoder"):
         return None
     from cyclegan_media.speech.conversion import Conversion
 
-    return Conversion(variance=args.variance, pitch=args.pitch)
+    return Conversion(variance=args.variance, pitch=args.pitch, synthesis=args.synthesis)
 
 
 def _credentials(args: argparse.Namespace) -> Credentials | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
 if TYPE_CHECKING:
     from torch import nn
 
+Synthesis = Literal["vocoder", "differential"]
+SYNTHESES: tuple[Synthesis, ...] = get_args(Synthesis)
 WINDOW = 1024
 """Frames that the generator sees at once, at most: longer speech goes through it in windows."""
 OVERLAP = 128
@@ -49,12 +51,21 @@ class Conversion:
     pitch: PitchMatch = "gaussian"
     """Match the ``gaussian`` mean and deviation of log F0, or its whole distribution, by
     ``quantile``; see :mod:`cyclegan_media.speech.f0`."""
+    synthesis: Synthesis = "vocoder"
+    """Make the waveform anew by a ``vocoder``, or filter the recording's by the ``differential``
+    spectrum, which keeps its pitch; see :mod:`cyclegan_media.speech.differential`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.variance <= 1:
             raise UserError(f"variance: must be in 0…1, not {self.variance:g}")
         if self.pitch not in PITCH_MATCHES:
             raise UserError(f"pitch: must be one of {', '.join(PITCH_MATCHES)}")
+        if self.synthesis not in SYNTHESES:
+            raise UserError(f"synthesis: must be one of {', '.join(SYNTHESES)}")
+        if self.synthesis == "differential" and self.pitch != "gaussian":
+            raise UserError(
+                "pitch: differential synthesis keeps the recording's; leave out one of the two"
+            )
 
 
 PLAIN = Conversion()
@@ -85,8 +96,10 @@ def convert_features(
     """
     standardised = source.standardise(features.spectrum)
     if isinstance(features, Features):
-        f0 = transform_f0(features.f0, source, target, conversion.pitch)
-        moved = replace(features, f0=f0)
+        moved = features
+        if conversion.synthesis == "vocoder":
+            f0 = transform_f0(features.f0, source, target, conversion.pitch)
+            moved = replace(features, f0=f0)
         features = cast(AnyFeatures, moved)
         converted = standardised.copy()
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclegan_media.errors import UserError
 from cyclegan_media.speech.analysis import (
     AnalysisConfig,
     Features,
@@ -17,9 +18,11 @@ from cyclegan_media.speech.analysis import (
     synthesise,
 )
 from cyclegan_media.speech.conversion import PLAIN, Conversion, convert_features
+from cyclegan_media.speech.differential import filter_frames
 from cyclegan_media.speech.griffin_lim import GriffinLim
 from cyclegan_media.speech.kinds import VoiceAnalysis
 from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
+from cyclegan_media.speech.mel_cepstrum import mel_cepstrum_to_envelope
 from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
 from cyclegan_media.speech.vocoder import Vocoder
 
@@ -64,7 +67,11 @@ def convert_signal(
     if not active.any():
         return np.zeros(len(signal), dtype=np.float32)
     converted = convert_features(features, generator, source, target, conversion)
-    samples = synthesise_converted(converted, features, signal, target.analysis(config), vocoder)
+    own, other = source.analysis(config), target.analysis(config)
+    if conversion.synthesis == "differential":
+        samples = filter_converted(converted, features, signal, own, other)
+    else:
+        samples = synthesise_converted(converted, features, signal, other, vocoder)
     place = np.arange(len(signal)) / config.frame_samples
     speech = active[np.minimum(np.rint(place).astype(int), len(active) - 1)]
     before, after = _level(signal[speech]), _level(samples[speech])
@@ -92,6 +99,43 @@ def synthesise_converted(
         render = partial(_vocode, converted, vocoder or GriffinLim(config))
     else:
         render = partial(_world, converted, original, signal, config)  # type: ignore[arg-type]
+    return _in_parts(render, original, signal, config)
+
+
+def filter_converted(
+    converted: Features | LogMel,
+    original: Features | LogMel,
+    signal: Samples,
+    own: VoiceAnalysis,
+    other: VoiceAnalysis,
+) -> Samples:
+    """The recording, filtered by what the converted envelope has more or less than its own.
+
+    Level, pitch and phase stay those of the recording, so a conversion that changes nothing gives
+    it back.
+
+    Args:
+        original, signal: the recording that the features were converted from.
+        own, other: the analyses of the source and of the target, which may have all-pass constants
+            of their own.
+
+    Raises:
+        UserError: features of log-mel spectra, which hold the pitch.
+    """
+    render: Render
+    if isinstance(converted, LogMel) or isinstance(own, LogMelConfig):
+        raise UserError(
+            "synthesis: differential needs a model on WORLD's features; this one's spectra hold the"
+            " pitch: use the vocoder"
+        )
+    render = partial(_differential, converted, original, signal, own, other)  # type: ignore[arg-type]
+    return _in_parts(render, original, signal, own)
+
+
+def _in_parts(
+    render: Render, original: Features | LogMel, signal: Samples, config: VoiceAnalysis
+) -> Samples:
+    """The waveform, rendered part by part, where one fades into the next."""
     period = config.frame_samples
     context = round(_CONTEXT_SECONDS * config.sample_rate / period)
     out = np.zeros(len(signal), dtype=np.float32)
@@ -132,6 +176,28 @@ def _world(
         ),
         config,
     )
+
+
+def _differential(
+    converted: Features,
+    original: Features,
+    signal: Samples,
+    own: AnalysisConfig,
+    other: AnalysisConfig,
+    frames: slice,
+    samples: slice,
+) -> Samples:
+    bins = own.fft_size // 2 + 1
+    before, after = (
+        mel_cepstrum_to_envelope(
+            np.concatenate([features.energy[None, frames], features.mel_cepstrum[:, frames]]),
+            bins,
+            config.warping,
+        )
+        for features, config in ((original, own), (converted, other))
+    )
+    # The envelopes are of power.
+    return filter_frames(signal[samples], 0.5 * np.log(after / before), own.frame_samples)
 
 
 def _vocode(converted: LogMel, vocoder: Vocoder, frames: slice, samples: slice) -> Samples:

@@ -398,7 +398,7 @@ class Translator:
         wanted = options.conversion or PLAIN
         if wanted != PLAIN and self.modality != "voice":
             raise UserError(
-                f"{self._where}: translates pictures; variance and pitch are matched for voices"
+                f"{self._where}: translates pictures; variance, pitch and synthesis are for voices"
             )
         return wanted
 

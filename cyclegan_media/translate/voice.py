@@ -72,6 +72,8 @@ def convert_voice(
         vocoder = find_vocoder(model, vocoder)
     if conversion.pitch != PLAIN.pitch and isinstance(config, LogMelConfig):
         raise UserError("pitch: the model's spectra hold the pitch, so the network converts it")
+    if conversion.synthesis != PLAIN.synthesis and vocoder is not None:
+        raise UserError("vocoder: differential synthesis uses none; leave out one of the two")
     signal = np.asarray(samples, dtype=np.float32)
     if signal.ndim not in (1, 2) or signal.size == 0:
         raise UserError(f"samples: need shape (n,) or (channels, n), not {np.shape(samples)}")
