@@ -16,6 +16,7 @@ from cyclegan_media.speech import AnalysisConfig, SpeakerStatistics, analyse
 from cyclegan_media.speech.conversion import Conversion
 from cyclegan_media.speech.differential import filter_frames
 from cyclegan_media.speech.log_mel import LogMelConfig
+from cyclegan_media.speech.mel_cepstrum import mel_cepstrum_to_envelope
 from cyclegan_media.speech.vocode import convert_signal, filter_converted
 
 BINS = 513
@@ -120,3 +121,26 @@ def test_spectra_that_hold_the_pitch_are_refused(sentence: np.ndarray) -> None:
     features = config.analyse(sentence)
     with pytest.raises(UserError, match="differential needs a model on WORLD's"):
         filter_converted(features, features, sentence, config, config)
+
+
+def test_parts_of_a_long_recording_join_without_a_trace() -> None:
+    signal = np.random.default_rng(3).normal(scale=0.05, size=45 * 16000).astype(np.float32)
+    config = AnalysisConfig(f0="dio")
+    features = analyse(signal, config)
+    same = filter_converted(features, features, signal, config, config)
+    assert np.abs(same - signal).max() < 1e-5
+    # A filter that stays the same leaves no trace of the parts either.
+    tilt = np.array([0.3, -0.2], dtype=np.float32)[:, None]
+    moved = features.mel_cepstrum.copy()
+    moved[:2] += tilt
+    out = filter_converted(features.with_spectrum(moved), features, signal, config, config)
+    whole = filter_frames(
+        signal,
+        np.tile(
+            0.5
+            * np.log(mel_cepstrum_to_envelope(np.vstack([[[0.0]], tilt]), BINS, config.warping)),
+            (features.frames, 1),
+        ),
+        config.frame_samples,
+    )
+    assert ratio(whole, out - whole) > 60
