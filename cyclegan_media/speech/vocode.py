@@ -62,6 +62,8 @@ def convert_signal(
     Raises:
         UserError: not one channel, no samples, or values that are not finite.
     """
+    if conversion.synthesis == "differential":
+        _check_differential(config)
     features = source.analysis(config).analyse(signal)
     active = active_frames(features)
     if not active.any():
@@ -122,12 +124,8 @@ def filter_converted(
     Raises:
         UserError: features of log-mel spectra, which hold the pitch.
     """
+    _check_differential(own)
     render: Render
-    if isinstance(converted, LogMel) or isinstance(own, LogMelConfig):
-        raise UserError(
-            "synthesis: differential needs a model on WORLD's features; this one's spectra hold the"
-            " pitch: use the vocoder"
-        )
     render = partial(_differential, converted, original, signal, own, other)  # type: ignore[arg-type]
     return _in_parts(render, original, signal, own)
 
@@ -176,6 +174,14 @@ def _world(
         ),
         config,
     )
+
+
+def _check_differential(config: VoiceAnalysis) -> None:
+    if isinstance(config, LogMelConfig):
+        raise UserError(
+            "synthesis: differential needs a model on WORLD's features; this one's spectra hold the"
+            " pitch: use the vocoder"
+        )
 
 
 def _differential(
