@@ -2,6 +2,7 @@
 # make demo    train two small models, translate a clip and an utterance, write a page about it
 # make test    the quick tests          make test-slow   those that take minutes
 # make lint    style, types, import layers               make format   rewrite in the style
+# make docs    the documentation as a site, in site/
 # make clean   remove what demo, tests and builds left; .venv and runs/ stay
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
@@ -11,7 +12,7 @@ BIN := .venv/bin
 # `make test ARGS="tests/test_core.py -x"` and `make demo ARGS="--only voice"` pass ARGS on.
 ARGS ?=
 
-.PHONY: install demo test test-slow lint format clean
+.PHONY: install demo test test-slow lint format docs clean
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -46,7 +47,15 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	rm -rf build dist site demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 	    .hypothesis .coverage
 	find cyclegan_media tests -name __pycache__ -type d -prune -exec rm -rf {} +
