@@ -30,7 +30,16 @@ SECTIONS = {
     "trainer": (TrainerSection,),
 }
 OTHER_PROGRAMS = {
-    *("--build-arg", "--entrypoint", "--gpus", "--rm", "--user", "--shm-size"),  # docker
+    *(
+        "--build-arg",
+        "--entrypoint",
+        "--gpus",
+        "--rm",
+        "--user",
+        "--shm-size",
+        "--volume",
+        "--env",
+    ),  # docker
     *("--nproc-per-node", "--extra-index-url", "--index-url", "--strict"),  # torchrun, pip, mkdocs
 }
 """Options that pages name and that are not this project's."""
