@@ -40,7 +40,7 @@ OTHER_PROGRAMS = {
         "--volume",
         "--env",
     ),  # docker
-    *("--nproc-per-node", "--extra-index-url", "--index-url", "--strict"),  # torchrun, pip, mkdocs
+    *("--nproc-per-node", "--no-python", "--constraint", "--strict"),  # torchrun, pip, mkdocs
 }
 """Options that pages name and that are not this project's."""
 
@@ -175,3 +175,25 @@ def test_pages_are_read_as_they_are_written() -> None:
     lines = [" ".join(line.split()) for line in command_lines(page, "cyclegan-media")]
     assert lines == ["cyclegan-media d", "cyclegan-media b -c"]
     assert list(inline(page)) == ["cyclegan-media a"]
+
+
+def messages() -> list[str]:
+    """The texts in the package, with ``…`` for what is filled in, and bits of a line joined."""
+    texts = []
+    for path in (ROOT / "cyclegan_media").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_messages_that_are_quoted_are_those_of_the_program() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^> (.*)$", page, re.MULTILINE)
+    assert len(quoted) > 10
+    known = messages()
+    for message in quoted:
+        assert any(message in text for text in known), message
