@@ -86,7 +86,7 @@ def test_the_site_builds_strictly_and_documents_the_interface(site: Path) -> Non
         assert (site / page).with_suffix(".html").is_file(), page
     for page, name in {
         "index": "cyclegan_media.load",
-        "recipe": "cyclegan_media.recipe.schema.TrainerSection.ema",
+        "recipe": "cyclegan_media.recipe.schema.TrainerSection.batch_size",
         "translate": "cyclegan_media.translate.translator.Translator.translate",
         "core": "cyclegan_media.core.step.training_step",
         "media": "cyclegan_media.media.video.VideoReader",
@@ -96,6 +96,8 @@ def test_the_site_builds_strictly_and_documents_the_interface(site: Path) -> Non
         assert f'id="{name}"' in (site / "reference" / f"{page}.html").read_text("utf-8"), name
     commands = (site / "reference" / "commands.html").read_text("utf-8")
     assert "--steadiness BETA" in commands  # of translate's own help
+    terms = (site / "reference" / "terms.html").read_text("utf-8")
+    assert "In a recipe: <code>ssim_cycle</code>" in terms
     references = (site / "reference").glob("*.html")
     assert not any(re.search(r":(func|class|meth):`", p.read_text("utf-8")) for p in references)
 
