@@ -32,11 +32,12 @@ FROM python:${PYTHON}-slim-bookworm
 
 COPY --from=build /opt/venv /opt/venv
 RUN useradd --uid 1000 --create-home media
-# Caches go where any user may write, so that `docker run --user` works.
+# `docker run --user` gives a user without a home and without a name: caches go where any user may
+# write, and torch, which asks for a name when it is loaded, gets one.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
-    NUMBA_CACHE_DIR=/tmp/numba
+    USER=media
 USER 1000:1000
 WORKDIR /data
 ENTRYPOINT ["cyclegan-media"]
