@@ -20,6 +20,7 @@ from contextlib import contextmanager
 
 from cyclegan_media.commands import (
     batch,
+    completion,
     distill,
     download,
     evaluate,
@@ -74,15 +75,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
     making = (train, translate, evaluate, distill, batch)
-    for command in (*making, download, export, push, faces, info, recipes, import_):
+    for command in (*making, download, export, push, faces, info, recipes, import_, completion):
         command.add(subparsers, common)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (``sys.argv`` by default) and return its exit code."""
+    parser = build_parser()
+    completion.complete(parser)
     try:
-        args = build_parser().parse_args(argv)
+        args = parser.parse_args(argv)
     except SystemExit as stop:  # help, version, or a wrong argument
         return int(stop.code or 0)
     args.quiet, args.debug = vars(args).get("quiet", False), vars(args).get("debug", False)

@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+# The one in C is ten times as fast; which of the two reads, nobody can tell by the data.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 MOST_CHARACTERS = 100_000
 MOST_VALUES = 100_000
 """Of a text in which each alias stands for all that its anchor names, as it does for who reads the
@@ -23,7 +26,7 @@ def read_yaml(text: str) -> Any:
         raise ValueError(f"is longer than {MOST_CHARACTERS} characters")
     loader = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -31,6 +34,8 @@ def read_yaml(text: str) -> Any:
             raise ValueError(f"holds more than {MOST_VALUES} values")
         return loader.construct_document(node)
     except yaml.YAMLError as error:
+        if "nesting depth" in str(error):  # of the loader in C
+            raise ValueError("is nested too deeply") from error
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error

@@ -85,7 +85,16 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["info", "MODEL"], ["info", "PICTURE"], ["info", "SOUND"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["info", "MODEL"],
+        ["info", "PICTURE"],
+        ["info", "SOUND"],
+        ["info", "cyclegan_vc2"],
+        ["recipes"],
+        ["recipes", "--json"],
+    ],
 )
 def test_help_and_info_answer_without_loading_torch(
     arguments: list[str], model: Path, picture: Path, tmp_path: Path
@@ -394,7 +403,7 @@ def test_a_reader_that_goes_away_is_no_error(picture: Path) -> None:
 def test_a_bug_is_one_line_and_debug_shows_where(
     picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(target: str) -> None:
+    def broken(target: str, **_: bool) -> None:
         raise ZeroDivisionError("nobody\nthought of this")
 
     monkeypatch.setattr("cyclegan_media.commands.describe.describe", broken)
@@ -412,7 +421,7 @@ def test_a_failing_thread_is_one_line(
     def failing() -> None:
         raise OSError("no\nway")
 
-    def with_thread(target: str) -> dict[str, object]:
+    def with_thread(target: str, **_: bool) -> dict[str, object]:
         thread = threading.Thread(target=failing)
         thread.start()
         thread.join()

@@ -109,7 +109,7 @@ def test_a_base_that_is_no_file(tmp_path: Path) -> None:
     for named, said in [
         ("folder.yaml", "there is no file"),
         ("pipe.yaml", "there is no file"),
-        ("/etc/passwd", "no shipped recipe is called"),
+        ("/etc/passwd", "no recipe is called"),
         ("a.yaml", "in a circle"),
     ]:
         (tmp_path / "a.yaml").write_text(f"extends: {named}\nname: x\n")

@@ -92,7 +92,7 @@ def test_what_is_written_and_shown_is_the_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("extends: cyclegone\nname: x", "extends: no shipped recipe is called 'cyclegone'; .*cut,"),
+        ("extends: cyclegone\nname: x", "extends: no recipe is called 'cyclegone'; .*cut,"),
         ("extends: none.yaml\nname: x", "extends: there is no file .*none.yaml"),
         ("extends: [a, b]\nname: x", "extends: give the name of a recipe or a file"),
         ("extends: base.yaml", "name: is missing"),

@@ -172,7 +172,9 @@ def test_matched_tracts_move_the_higher_voice_to_less_warping(files: Files) -> N
     assert len(task.preview(generators(Linear(), Linear())).sounds) == 6  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["cyclegan_vc", "cyclegan_vc_small", "demo_voice"])
+@pytest.mark.parametrize(
+    "name", ["cyclegan_vc", "cyclegan_vc_small", "cyclegan_vc2_small", "demo_voice"]
+)
 def test_recipes_train_to_a_model_that_converts(name: str, files: Files, tmp_path: Path) -> None:
     recipe = load_recipe(
         name,

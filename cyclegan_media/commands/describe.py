@@ -20,8 +20,11 @@ _RECIPE_SUFFIXES = (".yaml", ".yml")
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
 
 
-def describe(target: str) -> dict[str, Any]:
-    """Describe whatever a path, or the name of a shipped recipe, stands for; see ``kind``.
+def describe(target: str, *, brief: bool = False) -> dict[str, Any]:
+    """Describe whatever a path, or the name of a known recipe, stands for; see ``kind``.
+
+    Args:
+        brief: of a shipped recipe only what its file states, which needs no torch.
 
     Raises:
         UserError: there is no such thing, or it is damaged.
@@ -34,7 +37,7 @@ def describe(target: str) -> dict[str, Any]:
             return describe_training(path)
         return describe_folder(path)
     if path.suffix.lower() in _RECIPE_SUFFIXES or not path.exists():
-        return describe_recipe(target)
+        return describe_recipe(target, brief=brief)
     if path.suffix.lower() in _CHECKPOINT_SUFFIXES:
         return describe_checkpoint(path)
     from cyclegan_media.media.credentials import read_credentials
@@ -105,18 +108,29 @@ def _score(checkpoint: Path) -> float | None:
         return None  # not every checkpoint was validated
 
 
-def describe_recipe(source: str) -> dict[str, Any]:
-    """The whole recipe with its defaults, and the ``parameters`` of its networks."""
-    from cyclegan_media.recipe import load_recipe, shipped_recipes
+def describe_recipe(source: str, *, brief: bool = False) -> dict[str, Any]:
+    """The whole recipe with its defaults, and the ``parameters`` of its networks.
 
-    if not Path(source).exists() and source not in shipped_recipes():
-        names = ", ".join(shipped_recipes())
-        raise UserError(f"{source}: there is no such file or folder, nor a recipe among: {names}")
-    recipe = load_recipe(source)
-    path = source if Path(source).exists() else str(shipped_recipes()[source])
-    content = recipe.model_dump(mode="json")
+    With ``brief`` a recipe that is shipped, and so known to be valid, is not checked again: what
+    its file and those that it extends state, without defaults and ``parameters``.
+    """
+    from cyclegan_media.recipe.files import (
+        find_recipe,
+        no_such_recipe,
+        recipe_content,
+        shipped_recipes,
+    )
+
+    path = find_recipe(source)
+    if not path.exists():
+        raise no_such_recipe(source, "there is no such file or folder, nor such a recipe")
+    if brief and shipped_recipes().get(source) == path:
+        return {"path": str(path), "kind": "recipe", **recipe_content(source)[1]}
+    from cyclegan_media.recipe import load_recipe
+
+    content = load_recipe(source).model_dump(mode="json")
     return {
-        "path": path,
+        "path": str(path),
         "kind": "recipe",
         **content,
         "parameters": {

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from cyclegan_media.commands.completion import completed_by, names_and_files
 from cyclegan_media.commands.options import add_json, add_parser, print_json
 from cyclegan_media.errors import one_line
 from cyclegan_media.media.provenance import Provenance, without_records
@@ -17,7 +18,9 @@ examples:
   cyclegan-media info cyclegan_vc
   cyclegan-media info photo.jpg --json
 
-Of a video, the streams marked * are those that are used unless others are named.
+Of a recipe that comes with the toolkit it prints what the file states; --json has the defaults and
+the numbers of parameters, too. Of a video, the streams marked * are those that are used unless
+others are named.
 """
 
 _BRANDS = ("major_brand", "minor_version", "compatible_brands")
@@ -33,19 +36,20 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         _EXAMPLES,
         run,
     )
-    parser.add_argument(
+    target = parser.add_argument(
         "target",
         metavar="FILE|MODEL|RECIPE",
         help="a media file, a published checkpoint, a model folder, the folder of a training, a"
-        " folder of media, a recipe file or the name of a shipped recipe",
+        " folder of media, a recipe file or the name of a recipe",
     )
+    completed_by(target, names_and_files)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from cyclegan_media.commands.describe import describe
 
-    description = describe(args.target)
+    description = describe(args.target, brief=not args.json)
     if args.json:
         print_json(description)
     else:
@@ -162,28 +166,29 @@ def _training(d: Mapping[str, Any]) -> list[str]:
 def _recipe(d: Mapping[str, Any]) -> list[str]:
     from cyclegan_media.commands.describe import networks_of
 
-    trainer = d["trainer"]
-    if trainer["steps"] is not None:
-        length = f"{trainer['steps']} steps and {trainer['decay_steps'] or 0} of decay"
-    else:
-        length = f"{trainer['epochs']} epochs and {trainer['decay_epochs'] or 0} of decay"
+    trainer, counts = d["trainer"], d.get("parameters", {})
+    unit = "steps" if trainer.get("steps") is not None else "epochs"
+    length = f"{trainer[unit]} {unit} and {trainer.get(f'decay_{unit}') or 0} of decay"
     rows = {
         "what": d["description"],
         "paper": d["paper"],
         "data": d["data_wanted"],
-        "domains": " and ".join(d["domains"]),
+        "cost": d.get("cost"),
+        "domains": " and ".join(d.get("domains", ())),
         **{
-            part: f"{_spec(spec)}; {_count(d['parameters'][part])} parameters"
+            part: "; ".join(
+                [_spec(spec), *([f"{_count(counts[part])} parameters"] if part in counts else [])]
+            )
             for part, spec in networks_of(d["model"]).items()
         },
         "objective": "; ".join(
-            " ".join([name, *(f"{key} {value}" for key, value in keys.items())])
+            " ".join([name, *(f"{key} {value}" for key, value in (keys or {}).items())])
             for name, keys in d["objective"].items()
         ),
         "samples": _spec({k: v for k, v in d["data"].items() if not isinstance(v, dict)}),
         "analysis": _spec(d["data"].get("analysis") or {}),
-        "optimiser": f"Adam, {_spec(d['optimiser'])}",
-        "length": f"{length}, batch {trainer['batch_size']}",
+        "optimiser": ", ".join(["Adam", *filter(None, [_spec(d.get("optimiser") or {})])]),
+        "length": f"{length}, batch {trainer.get('batch_size', 1)}",
     }
     lines = [f"{d['name']}: a recipe for {d['modality']}s ({d['path']})"]
     return lines + [f"  {key:13}  {value}" for key, value in rows.items() if value]

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from cyclegan_media.commands.completion import completed_by, recipe_names
 from cyclegan_media.commands.options import add_device, add_parser, show_progress
 
 _EXAMPLES = """\
@@ -27,9 +28,10 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser = add_parser(
         subparsers, common, "train", "train a model on two folders of media", _EXAMPLES, run
     )
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="a recipe file, or the name of a shipped recipe"
+    recipe = parser.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe file, or a name that `recipes` lists"
     )
+    completed_by(recipe, recipe_names)
     parser.add_argument("--data-a", required=True, metavar="DIR", help="media of domain A")
     parser.add_argument("--data-b", required=True, metavar="DIR", help="media of domain B")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of this training")

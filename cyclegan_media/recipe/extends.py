@@ -1,6 +1,6 @@
 """Recipes that state only what they change of another: the key ``extends``.
 
-``extends: horse2zebra`` names a shipped recipe, ``extends: base.yaml`` a file beside the recipe.
+``extends: horse2zebra`` names a known recipe, ``extends: base.yaml`` a file beside the recipe.
 The sections of the two are joined key by key; what stands under a key (a network, a term, a list)
 is replaced as a whole. The name is never inherited.
 """
@@ -24,13 +24,13 @@ def extended(
     content: Mapping[str, Any],
     path: Path,
     read: Callable[[Path], dict[str, Any]],
-    shipped: Mapping[str, Path],
+    known: Mapping[str, Path],
 ) -> dict[str, Any]:
     """The content of the recipe at ``path``, joined with what it extends, and that in turn.
 
     Args:
         read: the content of a recipe file.
-        shipped: the recipes that may be named without a path.
+        known: the recipes that may be named without a path.
 
     Raises:
         UserError: the base does not exist or extends, through others, the recipe itself.
@@ -38,7 +38,7 @@ def extended(
     chain = [path]
     result, where = dict(content), path
     while KEY in result:
-        base = _find(result.pop(KEY), where, shipped)
+        base = _find(result.pop(KEY), where, known)
         if any(_same(base, other) for other in chain):
             names = " → ".join(file.name for file in [*chain, base])
             raise UserError(f"{path}: {KEY}: the recipes extend each other in a circle: {names}")
@@ -49,7 +49,7 @@ def extended(
     return result
 
 
-def _find(named: Any, where: Path, shipped: Mapping[str, Path]) -> Path:
+def _find(named: Any, where: Path, known: Mapping[str, Path]) -> Path:
     if not isinstance(named, str):
         raise UserError(f"{where}: {KEY}: give the name of a recipe or a file, not {named!r}")
     if named.endswith(_SUFFIXES):
@@ -57,12 +57,12 @@ def _find(named: Any, where: Path, shipped: Mapping[str, Path]) -> Path:
         if not path.is_file():
             raise UserError(f"{where}: {KEY}: there is no file {path}")
         return path
-    if named not in shipped:
+    if named not in known:
         raise UserError(
-            f"{where}: {KEY}: no shipped recipe is called {named!r}; give a file that ends in .yaml"
-            f" or one of: {', '.join(shipped)}"
+            f"{where}: {KEY}: no recipe is called {named!r}; give a file that ends in .yaml"
+            f" or one of: {', '.join(known)}"
         )
-    return shipped[named]
+    return known[named]
 
 
 def _same(a: Path, b: Path) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.plain_yaml import MOST_CHARACTERS, read_yaml
-from cyclegan_media.recipe.extends import drop_other_length, extended
+from cyclegan_media.plain_yaml import read_yaml
+from cyclegan_media.recipe.extends import drop_other_length
+from cyclegan_media.recipe.files import recipe_content
 from cyclegan_media.recipe.networks import complete_model
 from cyclegan_media.recipe.objective import build_objective, complete_objective
 from cyclegan_media.recipe.problems import first_problem
@@ -22,29 +22,18 @@ from cyclegan_media.recipe.schema import Recipe
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="modality")])
 
 
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the toolkit, by name (the file's name without ``.yaml``)."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "recipes", package.parent / "recipes"):
-        if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return {}
-
-
 def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
     """Read and check a recipe, joined with the one that it ``extends``, if any.
 
     Args:
-        source: a YAML file, or the name of a shipped recipe.
+        source: a YAML file, or the name of a recipe that is shipped or in one of the folders of
+            the environment variable ``CYCLEGAN_MEDIA_RECIPES``.
         overrides: ``path.to.key=value`` each, the value in YAML (``trainer.steps=2000``).
 
     Raises:
         UserError: no such file, not YAML, or not a valid recipe; names the file and the key.
     """
-    path, shipped = Path(source), shipped_recipes()
-    if not path.is_file() and str(source) in shipped:
-        path = shipped[str(source)]
-    content = extended(_read(path), path, _read, shipped)
+    path, content = recipe_content(source)
     set_by_user = [_parse_override(override) for override in overrides]
     for parts, value in set_by_user:
         _override(content, parts, value)
@@ -52,26 +41,6 @@ def load_recipe(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -
         stated = [parts[1] for parts, _ in set_by_user if parts[0] == "trainer" and parts[1:]]
         content["trainer"] = drop_other_length(content["trainer"], stated)
     return parse_recipe(content, where=str(path))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: is not a file, so it cannot be read as a recipe")
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)
-    except FileNotFoundError as error:
-        names = ", ".join(shipped_recipes()) or "none"
-        raise UserError(f"{path}: no such recipe file; the shipped recipes are: {names}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a recipe: {error}") from error
-    try:
-        content = read_yaml(text)
-    except ValueError as error:
-        raise UserError(f"{path}: is not valid YAML for a recipe: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: is not a recipe (a mapping with 'name', 'modality', 'model', …)")
-    return content
 
 
 def _parse_override(override: str) -> tuple[list[str], Any]:
