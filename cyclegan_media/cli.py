@@ -28,6 +28,7 @@ from cyclegan_media.commands import (
     faces,
     import_,
     info,
+    prepare,
     push,
     recipes,
     train,
@@ -75,7 +76,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True, parser_class=Parser, title="commands"
     )
     making = (train, translate, evaluate, distill, batch)
-    for command in (*making, download, export, push, faces, info, recipes, import_, completion):
+    for command in (
+        *making,
+        prepare,
+        download,
+        export,
+        push,
+        faces,
+        info,
+        recipes,
+        import_,
+        completion,
+    ):
         command.add(subparsers, common)
     return parser
 

@@ -46,8 +46,17 @@ OTHER_PROGRAMS = {
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
-    (action,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(action.choices)
+    return inner(build_parser())
+
+
+def inner(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the subcommands of a parser."""
+    return {
+        name: choice
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, choice in action.choices.items()
+    }
 
 
 PLACEHOLDERS = {"HEX": "0" * 64}
@@ -104,7 +113,8 @@ def test_commands_in_the_running_text_exist(page: Path) -> None:
 def test_options_in_the_running_text_exist(page: Path) -> None:
     known = set(OTHER_PROGRAMS)
     for parser in (build_parser(), *subcommands().values()):
-        known |= set(parser._option_string_actions)
+        for command in (parser, *inner(parser).values()):
+            known |= set(command._option_string_actions)
     sources = [*(ROOT / "scripts").glob("*.py"), ROOT / "cyclegan_media" / "demo" / "__main__.py"]
     for source in sources:
         known |= set(re.findall(r'"(--[a-z][\w-]*)"', source.read_text(encoding="utf-8")))

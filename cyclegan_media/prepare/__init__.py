@@ -1,0 +1,1 @@
+"""Raw videos, pictures and recordings → data sets that train, and what is wrong with a data set."""
