@@ -126,15 +126,15 @@ def test_outputs_are_sent_when_they_are_complete(memory: str, tmp_path: Path) ->
         max_download=10_000,
     )
     work = Work()
-    outcome = work.translate(task, lambda frames: None)
+    outcome = work.translate(task, lambda frames, total: None)
     assert (outcome.kind, outcome.frames) == ("done", 1), outcome
     wanted = expected(model, source, tmp_path / "wanted")["0.png"]
     assert system.cat_file("/bucket/out/sub/zebra.png") == wanted
     assert remote.existing(f"{memory}/out") == {"sub/zebra.png"}
-    again = work.translate(task, lambda frames: None)
+    again = work.translate(task, lambda frames, total: None)
     assert again.kind == "failed"
     assert "memory://bucket/out/sub/zebra.png: appeared meanwhile" in again.reason
-    assert work.translate(replace(task, overwrite=True), lambda frames: None).kind == "done"
+    assert work.translate(replace(task, overwrite=True), lambda frames, total: None).kind == "done"
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

@@ -164,7 +164,7 @@ def _translate(fields: dict[str, Any]) -> dict[str, Any]:
     """In a process of Ray; local copies are made where that runs."""
     with tempfile.TemporaryDirectory(prefix="cyclegan-media-batch-") as scratch:
         task = replace(Task(**fields), scratch=scratch)
-        return asdict(_work.translate(task, lambda frames: None))
+        return asdict(_work.translate(task, lambda frames, total: None))
 
 
 def _in_words(error: Exception) -> str:

@@ -33,8 +33,8 @@ _MODELS_KEPT = 4
 _MAX_NOTES = 20
 _MAX_TEXT = 2000
 
-Told = Callable[[int], None]
-"""Is told the number of frames of the present file that are done."""
+Told = Callable[[int, int | None], None]
+"""Is told how many frames of the present file are done, and of how many if the file says so."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Work:
         def progress(frames: int, total: int | None) -> None:
             nonlocal done
             done = frames
-            told(frames)
+            told(frames, total)
 
         with _source(task) as source, _target(task) as target:
             options = _options(settings, translator, task.overwrite, progress)
@@ -143,7 +143,7 @@ class Work:
                 raise type(error)(text) from error
         kind = kind_of(source)
         if kind == "image":
-            told(1)
+            told(1, 1)
             return 1
         return done if kind == "video" and translator.modality == "image" else None
 

@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
-from cyclegan_media.batch.task import Task, Work
+from cyclegan_media.batch.task import Task, Told, Work
 from cyclegan_media.errors import CycleganMediaError, UserError
 
 _PER_SECOND = 4
@@ -26,11 +27,32 @@ _PER_SECOND = 4
 _PR_SET_PDEATHSIG = 1
 
 
+Say = Callable[[dict[str, Any]], None]
+"""Sends an answer to the parent."""
+
+
 def main(parent: int) -> None:
     """Work until the parent has gone.
 
     Args:
         parent: its process id.
+    """
+
+    def begin() -> Callable[[dict[str, Any], Say], None]:
+        import cyclegan_media.translate.translator  # noqa: F401  (loads torch)
+
+        work = Work()
+        return lambda request, say: _answer(work, request, say)
+
+    serve(parent, begin)
+
+
+def serve(parent: int, begin: Callable[[], Callable[[dict[str, Any], Say], None]]) -> None:
+    """Answer one request after another until the parent has gone.
+
+    Args:
+        parent: its process id.
+        begin: loads what is needed, and returns what answers a request.
     """
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -41,15 +63,17 @@ def main(parent: int) -> None:
     # What a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+
+    def say(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-
-    import cyclegan_media.translate.translator  # noqa: F401  (loads torch)
-
-    work = Work()
-    _say(answers, {"ready": True})
+    answer = begin()
+    say({"ready": True})
     while True:
-        _answer(work, json.loads(requests.get()), answers)
+        answer(json.loads(requests.get()), say)
 
 
 def _die_with(parent: int) -> None:
@@ -68,27 +92,29 @@ def _listen(requests: queue.SimpleQueue[str]) -> None:
     os._exit(0)
 
 
-def _say(answers: IO[str], message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message) + "\n")
-    answers.flush()
-
-
-def _answer(work: Work, request: dict[str, Any], answers: IO[str]) -> None:
+def _answer(work: Work, request: dict[str, Any], say: Say) -> None:
     if "open" in request:
         try:
             info = work.open(request["open"], request["device"], request["precision"])
-            _say(answers, {"opened": info})
+            say({"opened": info})
         except CycleganMediaError as error:
-            _say(answers, {"refused": str(error), "user": isinstance(error, UserError)})
+            say({"refused": str(error), "user": isinstance(error, UserError)})
         return
+    say({"begun": True})
+    outcome = work.translate(
+        Task(**request["translate"]), seldom(lambda frames, total: say({"frames": frames}))
+    )
+    say({"ended": asdict(outcome)})
+
+
+def seldom(told: Told) -> Told:
+    """Pass on what is told, a few times a second at most."""
     last = 0.0
 
-    def told(frames: int) -> None:
+    def tell(frames: int, total: int | None) -> None:
         nonlocal last
         if time.monotonic() - last > 1 / _PER_SECOND:
             last = time.monotonic()
-            _say(answers, {"frames": frames})
+            told(frames, total)
 
-    _say(answers, {"begun": True})
-    outcome = work.translate(Task(**request["translate"]), told)
-    _say(answers, {"ended": asdict(outcome)})
+    return tell
