@@ -102,10 +102,16 @@ def test_silence_stays_silent(model: PretrainedModel) -> None:
         assert not out.any()
 
 
-def test_nothing_clips(model: PretrainedModel) -> None:
+def test_nothing_clips_and_what_would_is_said(
+    model: PretrainedModel, caplog: pytest.LogCaptureFixture
+) -> None:
     sentence = say(3, "a")
-    out, _ = convert_voice(model, sentence * (1 / np.abs(sentence).max()), 16000)
+    out, _ = convert_voice(model, sentence * (0.03 / np.abs(sentence).max()), 16000)
+    assert not caplog.messages
+    out, _ = convert_voice(model, sentence * (3 / np.abs(sentence).max()), 16000)
     assert np.abs(out).max() <= 0.99
+    [message] = caplog.messages
+    assert "exceeds full scale by" in message
 
 
 def test_nothing_is_left_to_chance(model: PretrainedModel) -> None:

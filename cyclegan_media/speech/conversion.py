@@ -54,6 +54,8 @@ class Conversion:
     synthesis: Synthesis = "vocoder"
     """Make the waveform anew by a ``vocoder``, or filter the recording's by the ``differential``
     spectrum, which keeps its pitch; see :mod:`cyclegan_media.speech.differential`."""
+    keep_pauses: bool = True
+    """Leave pauses as they were recorded; see :mod:`cyclegan_media.speech.pauses`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.variance <= 1:

@@ -23,6 +23,7 @@ from cyclegan_media.speech.griffin_lim import GriffinLim
 from cyclegan_media.speech.kinds import VoiceAnalysis
 from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
 from cyclegan_media.speech.mel_cepstrum import mel_cepstrum_to_envelope
+from cyclegan_media.speech.pauses import speech_share, without_offset
 from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
 from cyclegan_media.speech.vocoder import Vocoder
 
@@ -53,7 +54,8 @@ def convert_signal(
     """Convert a recording ``(n,)`` at ``config.sample_rate``; gives as many samples.
 
     Speech comes out at the level (root mean square) it came in with, and may exceed ±1: see
-    :func:`limit`. Without anything louder than the noise of 16 bits, the output is zero.
+    :func:`limit`. Pauses sound as they were recorded; see :mod:`cyclegan_media.speech.pauses`.
+    Without anything louder than the noise of 16 bits, the output is zero.
 
     Args:
         vocoder: for log-mel spectra, of the convention of ``config``; by default Griffin-Lim.
@@ -77,7 +79,17 @@ def convert_signal(
     place = np.arange(len(signal)) / config.frame_samples
     speech = active[np.minimum(np.rint(place).astype(int), len(active) - 1)]
     before, after = _level(signal[speech]), _level(samples[speech])
-    return samples * np.float32(before / after) if after > 0 else samples
+    if after > 0:
+        samples = samples * np.float32(before / after)
+    if not conversion.keep_pauses:
+        return samples
+    share = speech_share(features, config.frame_samples / config.sample_rate)
+    voice = np.interp(place, np.arange(len(share)), share).astype(np.float32)
+    background = np.asarray(signal, dtype=np.float32)
+    if conversion.synthesis != "differential":
+        # A vocoder makes no offset, so one that came and went with the pauses would thump.
+        background = without_offset(background, config.sample_rate)
+    return voice * samples + (1 - voice) * background
 
 
 def synthesise_converted(

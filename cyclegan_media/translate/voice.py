@@ -7,6 +7,7 @@ analysis, the generator on the standardised bands, and a vocoder (Kaneko 2021, a
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,10 @@ from cyclegan_media.speech import (
 )
 from cyclegan_media.speech.conversion import PLAIN, Conversion
 from cyclegan_media.speech.log_mel import LogMelConfig
+from cyclegan_media.translate.engine import Engine
+from cyclegan_media.translate.voice_network import VoiceNetwork
+
+logger = logging.getLogger("cyclegan_media")
 
 
 def convert_voice(
@@ -45,13 +50,14 @@ def convert_voice(
     device: torch.device | str | None = None,
     vocoder: Vocoder | None = None,
     conversion: Conversion = PLAIN,
+    engine: Engine | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Convert a recording of any length and sample rate.
 
     A voice is one channel: several are mixed first (their mean), and one comes out. The output
     has the sample rate, the number of samples and the level of speech of the input, so it can
-    take its place; it holds no frequencies beyond half the model's rate. No sample exceeds ±0.99.
-    Silence stays silent.
+    take its place; it holds no frequencies beyond half the model's rate. No sample exceeds ±0.99:
+    where one would exceed ±1, that is logged as a warning. Pauses stay as they are.
 
     Args:
         samples: ``(n,)`` or ``(channels, n)``, nominally −1…1.
@@ -59,6 +65,7 @@ def convert_voice(
         device: where the generator is moved to; ``None`` leaves it where it is.
         vocoder: what makes the waveform, for a model on log-mel spectra; ``None`` for Griffin-Lim.
         conversion: what is done beside applying the network.
+        engine: what runs the generator, on its device; ``None`` for the generator itself.
 
     Returns:
         ``(n,)`` and its sample rate.
@@ -66,6 +73,7 @@ def convert_voice(
     Raises:
         UserError: ``model`` converts no voices, or not in this direction, or lacks statistics;
             or ``samples`` are of another shape, none, or not finite; or ``vocoder`` does not fit.
+        RunError: what an engine computed is not finite.
     """
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
@@ -81,12 +89,17 @@ def convert_voice(
         generator.to(device)
     signal = np.atleast_2d(signal).mean(axis=0, keepdims=True)
     at_model_rate = resample(signal, sample_rate, config.sample_rate)[0]
-    converted = convert_signal(
-        at_model_rate, generator, source, target, config, vocoder, conversion
-    )
+    network = generator if engine is None else VoiceNetwork(generator, engine)
+    converted = convert_signal(at_model_rate, network, source, target, config, vocoder, conversion)
     out = resample(converted[None], config.sample_rate, sample_rate)[0]
     wanted = signal.shape[1]
     out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
+    peak = float(np.abs(out).max())
+    if peak > 1:
+        logger.warning(
+            "the converted voice exceeds full scale by %.1f dB: its peaks are turned down",
+            20 * np.log10(peak),
+        )
     return limit(out, sample_rate), sample_rate
 
 
@@ -102,6 +115,7 @@ def translate_recording(
     vocoder: Vocoder | None = None,
     conversion: Conversion = PLAIN,
     provenance: Sequence[Provenance] = (),
+    engine: Engine | None = None,
 ) -> Path:
     """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
 
@@ -110,18 +124,19 @@ def translate_recording(
         target: its suffix chooses the format.
         stream: see :func:`cyclegan_media.media.audio.read_audio`.
         provenance: what the target is to say of its making, beside the source's tags.
+        engine: see :func:`convert_voice`.
 
     Raises:
         UserError: as :func:`convert_voice`; or ``source`` cannot be read, or ``target`` not
             written, or exists and ``overwrite`` is false.
-        RunError: the disk is full.
+        RunError: the disk is full, or what an engine computed is not finite.
     """
     check_audio_output(target)
     check_output(target, overwrite=overwrite)
     audio = read_audio(source, mono=True, stream=stream)
     try:
         samples, rate = convert_voice(
-            model, audio.samples, audio.sample_rate, direction, device, vocoder, conversion
+            model, audio.samples, audio.sample_rate, direction, device, vocoder, conversion, engine
         )
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
