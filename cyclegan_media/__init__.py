@@ -30,8 +30,9 @@ def load(
         path: a model folder, or the folder of a training that has one; or ``hf:user/model``,
             with ``@revision`` if need be, a model of the Hugging Face Hub.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
-        precision: of the networks' arithmetic for pictures; ``auto`` is bf16 where the processor or
-            GPU has it, which stays above 40 dB from fp32. int8 is for processors that have it.
+        precision: of the networks' arithmetic; ``auto`` is bf16 where the processor or GPU has it,
+            which stays above 40 dB from fp32 in pictures, and in voices below 0.1 dB of
+            mel-cepstral distortion. int8 is for pictures, on processors that have it.
 
     Raises:
         UserError: no such model, a damaged one, or a device or precision that this

@@ -37,7 +37,10 @@ class Engine:
         self._runs: dict[tuple[Backbone, bool], Run] = {}
 
     def ready(self, network: Backbone, *, compiled: bool = False) -> Run:
-        """What computes ``network(x)``, to be called under autocast of :attr:`dtype`."""
+        """What computes ``network(x)``, to be called under autocast of :attr:`dtype`.
+
+        int8 is for pictures, from whose first ones its ranges are; voices are in bfloat16 then.
+        """
         if isinstance(network, WithCode):  # made anew for each code, of a network that stays
             inner, code = self.ready(network.generator, compiled=compiled), network.code
             return lambda x: inner(x, code.to(x).expand(len(x), -1))
@@ -45,7 +48,7 @@ class Engine:
         if key not in self._runs:
             copy = inference_copy(network, self.dtype) if self.device.type == "cpu" else network
             run: Run = copy
-            if self.precision == "int8":
+            if self.precision == "int8" and network.modality != "voice":
                 run = QuantisedOnUse(copy)
             elif compiled:
                 run = CompiledNetwork(copy)

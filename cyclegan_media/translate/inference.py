@@ -51,7 +51,7 @@ def _replace_parts(module: nn.Module, dtype: torch.dtype) -> None:
             setattr(module, name, TypedPadding(part))
         elif type(part) is nn.Conv2d and _wastes_registers(part):
             setattr(module, name, SplitConvolution(part).to(dtype))
-        elif type(part) in (nn.Conv2d, nn.ConvTranspose2d):
+        elif type(part) in (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d):
             part.to(dtype)
         else:
             _replace_parts(part, dtype)

@@ -52,7 +52,7 @@ class Translator:
     Args:
         model: as :func:`cyclegan_media.pretrained.load_model` gives it.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
-        precision: of the networks' arithmetic for pictures: see :mod:`.precision`.
+        precision: of the networks' arithmetic: see :mod:`.precision`.
 
     Raises:
         UserError: this machine lacks the device or the precision.
@@ -259,6 +259,7 @@ class Translator:
             provenance=self.provenance("voice", options),
             vocoder=self._vocoder(options),
             conversion=self._conversion(options),
+            engine=self._engine,
         )
 
     def _translate_picture(self, job: Job, options: Options) -> None:
@@ -473,6 +474,7 @@ class Translator:
             options.direction,
             vocoder=self._vocoder(options),
             conversion=self._conversion(options),
+            engine=self._engine,
         )
         if isinstance(voice, Tensor):
             return torch.from_numpy(converted).to(voice)

@@ -36,6 +36,8 @@ from cyclegan_media.speech import (
 )
 from cyclegan_media.speech.conversion import PLAIN, Conversion
 from cyclegan_media.speech.log_mel import LogMelConfig
+from cyclegan_media.translate.engine import Engine
+from cyclegan_media.translate.voice_network import VoiceNetwork
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -48,6 +50,7 @@ def convert_voice(
     device: torch.device | str | None = None,
     vocoder: Vocoder | None = None,
     conversion: Conversion = PLAIN,
+    engine: Engine | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Convert a recording of any length and sample rate.
 
@@ -62,6 +65,7 @@ def convert_voice(
         device: where the generator is moved to; ``None`` leaves it where it is.
         vocoder: what makes the waveform, for a model on log-mel spectra; ``None`` for Griffin-Lim.
         conversion: what is done beside applying the network.
+        engine: what runs the generator, on its device; ``None`` for the generator itself.
 
     Returns:
         ``(n,)`` and its sample rate.
@@ -69,6 +73,7 @@ def convert_voice(
     Raises:
         UserError: ``model`` converts no voices, or not in this direction, or lacks statistics;
             or ``samples`` are of another shape, none, or not finite; or ``vocoder`` does not fit.
+        RunError: what an engine computed is not finite.
     """
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
@@ -84,9 +89,8 @@ def convert_voice(
         generator.to(device)
     signal = np.atleast_2d(signal).mean(axis=0, keepdims=True)
     at_model_rate = resample(signal, sample_rate, config.sample_rate)[0]
-    converted = convert_signal(
-        at_model_rate, generator, source, target, config, vocoder, conversion
-    )
+    network = generator if engine is None else VoiceNetwork(generator, engine)
+    converted = convert_signal(at_model_rate, network, source, target, config, vocoder, conversion)
     out = resample(converted[None], config.sample_rate, sample_rate)[0]
     wanted = signal.shape[1]
     out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
@@ -111,6 +115,7 @@ def translate_recording(
     vocoder: Vocoder | None = None,
     conversion: Conversion = PLAIN,
     provenance: Sequence[Provenance] = (),
+    engine: Engine | None = None,
 ) -> Path:
     """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
 
@@ -119,18 +124,19 @@ def translate_recording(
         target: its suffix chooses the format.
         stream: see :func:`cyclegan_media.media.audio.read_audio`.
         provenance: what the target is to say of its making, beside the source's tags.
+        engine: see :func:`convert_voice`.
 
     Raises:
         UserError: as :func:`convert_voice`; or ``source`` cannot be read, or ``target`` not
             written, or exists and ``overwrite`` is false.
-        RunError: the disk is full.
+        RunError: the disk is full, or what an engine computed is not finite.
     """
     check_audio_output(target)
     check_output(target, overwrite=overwrite)
     audio = read_audio(source, mono=True, stream=stream)
     try:
         samples, rate = convert_voice(
-            model, audio.samples, audio.sample_rate, direction, device, vocoder, conversion
+            model, audio.samples, audio.sample_rate, direction, device, vocoder, conversion, engine
         )
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
