@@ -86,6 +86,30 @@ def read_audio(
     return Audio(np.ascontiguousarray(samples), sample_rate or audio.sample_rate)
 
 
+def read_rate(path: str | os.PathLike[str]) -> int:
+    """The samples per second of a recording, or of a video's sound, in Hz; none are decoded.
+
+    Raises:
+        UserError: missing, damaged, without sound, or of a rate that no recording has.
+    """
+    import av
+    import soundfile
+
+    path = check_input(path)
+    if path.suffix.lower() not in _NOT_BY_SOUNDFILE:
+        try:
+            return check_rate(path, soundfile.info(path).samplerate)
+        except soundfile.LibsndfileError:
+            pass
+    try:
+        with open_local(path) as container:
+            source = _choose_stream(path, container, None)
+            return check_rate(path, source.codec_context.sample_rate)
+    except av.FFmpegError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path}: is damaged or not a recording ({reason})") from error
+
+
 def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
     """Title, artist, comment and the like of a recording or a video, by their names in lower case.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.gaps import with_gaps
-from cyclegan_media.datasets.recordings import read_samples
+from cyclegan_media.datasets.recordings import check_rates, read_samples
 from cyclegan_media.datasets.voices import VoiceSegments
 from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import VoiceData
@@ -69,6 +69,7 @@ class VoiceTask:
             "b": _some(files.held_out_b or files.train_b),
         }
         paths = list(dict.fromkeys([*train["a"], *train["b"], *held_out["a"], *held_out["b"]]))
+        check_rates(paths, self._config, say)
         say(f"analysing {len(paths)} recordings (those analysed before are remembered)")
         found = self._analyse(paths, data.match_tracts)
         features = {side: [found[path] for path in train[side]] for side in train}
