@@ -27,11 +27,14 @@ from cyclegan_media.speech.mel_cepstrum import (
 )
 from cyclegan_media.speech.octaves import repair_octaves
 
-_BLOCK_SECONDS = 20.0
+_BLOCK_SECONDS = 15.0
 _CONTEXT_SECONDS = 0.5
 """Long recordings are analysed in blocks, each with this much of its neighbours on both sides:
 several periods of the lowest F0, so that a block's values are those of the whole (all but the
-aperiodicity's, to which D4C adds a little noise that depends on all frames before)."""
+aperiodicity's, to which D4C adds a little noise that depends on all frames before).
+
+With their context they last 16 s, which at the 8 kHz that Harvest works at just fit a Fourier
+transform of 2¹⁷: 20 s would be padded to twice that, and take a fifth longer a second."""
 
 
 class AnalysisConfig(BaseModel):

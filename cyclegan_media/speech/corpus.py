@@ -6,6 +6,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -148,9 +149,13 @@ def _in_turn(jobs: dict[int, _Job]) -> Iterator[tuple[int, Features | LogMel]]:
 
 
 def _use_one_core() -> None:
-    # There is a process for each core. numpy's linear algebra would start a thread for each core
-    # in each of them, and these spin while they wait for one another: minutes instead of seconds.
+    # There is a process for each core. Linear algebra and resampling would start a thread for each
+    # core in each of them, and these spin while they wait for one another: minutes instead of
+    # seconds. By the environment, for libraries that are loaded later; torch is one.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
     threadpool_limits(1)
+    if "torch" in sys.modules:  # the calling script, which every process imports, brought it along
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Features | LogMel]]:

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cyclegan_media.speech.analysis import world
 from cyclegan_media.speech.interface import Floats, checked_signal
+from cyclegan_media.speech.threads import one_blas_thread
 
 _BLOCK_FRAMES = 2048
 """Frames whose complex spectra are in memory at a time."""
@@ -204,7 +205,9 @@ def _blocks(signal: NDArray[np.float64], config: LogMelConfig) -> Iterator[NDArr
     window, filters = get_window("hann", config.n_fft), mel_filters(config)
     for start in range(0, total, _BLOCK_FRAMES):
         magnitude = np.abs(np.fft.rfft(frames[start : start + _BLOCK_FRAMES] * window, axis=1))
-        yield np.log(np.maximum(filters @ magnitude.T, config.floor))
+        with one_blas_thread():
+            bands = filters @ magnitude.T
+        yield np.log(np.maximum(bands, config.floor))
 
 
 def _voiced(signal: NDArray[np.float64], config: LogMelConfig) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cyclegan_media.errors import UserError
+from cyclegan_media.speech.threads import one_blas_thread
 
 Array = NDArray[np.float64]
 
@@ -90,14 +91,18 @@ def envelope_to_mel_cepstrum(envelope: ArrayLike, order: int, alpha: float) -> A
     """
     power = np.asarray(envelope, dtype=np.float64)
     forward, _ = _maps(power.shape[-1], order, alpha)
-    return (0.5 * np.log(np.maximum(power, _FLOOR)) @ forward).T
+    log_amplitude = 0.5 * np.log(np.maximum(power, _FLOOR))
+    with one_blas_thread():
+        return (log_amplitude @ forward).T
 
 
 def mel_cepstrum_to_envelope(coefficients: ArrayLike, bins: int, alpha: float) -> Array:
     """Power spectra ``(frames, bins)`` of mel-cepstra ``(order + 1, frames)``, c₀ first."""
     values = np.asarray(coefficients, dtype=np.float64)
     _, backward = _maps(bins, values.shape[0] - 1, alpha)
-    return np.exp(2 * (values.T @ backward))
+    with one_blas_thread():
+        log_amplitude = values.T @ backward
+    return np.exp(2 * log_amplitude)
 
 
 def rewarp(coefficients: ArrayLike, alpha: float, new_alpha: float, order: int) -> Array:
@@ -108,4 +113,5 @@ def rewarp(coefficients: ArrayLike, alpha: float, new_alpha: float, order: int) 
     values = np.asarray(coefficients, dtype=np.float64)
     _, backward = _maps(_REWARP_BINS, values.shape[0] - 1, alpha)
     forward, _ = _maps(_REWARP_BINS, order, new_alpha)
-    return (backward @ forward).T @ values
+    with one_blas_thread():
+        return (backward @ forward).T @ values
