@@ -6,9 +6,9 @@ Converts the held-out sentences of A to B and prints, per way: mel-cepstral dist
 sentences spoken by B and the distance of global variances, and, against the input, the error of
 log F0, the share of frames whose voicing differs, how well the level follows (deviation of the
 difference in dB, over speech), the level of all frames that are no speech and that (root mean
-square, above 50 Hz) inside pauses of 0.1 s or more, and the largest step from one sample to the
-next as a multiple of the input's largest. "input" is the recording left as it is; "all converted"
-converts pauses, too, which stay as they are otherwise.
+square, above 50 Hz) of the background inside pauses of 0.1 s or more, and the largest step from
+one sample to the next as a multiple of the input's largest. "input" is the recording left as it
+is; "all converted" converts pauses, too, which stay as they are otherwise.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ COLUMNS = (
     *("MCD dB", "log F0 error", "voicing %", "level dB", "no speech dB", "in pauses dB", "steps"),
     "GV",
 )
+_BACKGROUND_DB = 10.0
+"""Above the quietest twentieth of a recording: what a pause is, beside quiet sounds of speech."""
 _LONG_PAUSE = 20
 """Frames of 5 ms."""
 _MARGIN = 4
@@ -86,7 +88,8 @@ def _measure(
     audible = butter(4, 50, "highpass", fs=rate, output="sos")
     heard, original = (sosfiltfilt(audible, x) for x in (output, signal))
     speech, both = active_frames(before), after.voiced & before.voiced
-    inside = _inside_pauses(speech, len(signal))
+    background = np.percentile(before.level(), 5) + _BACKGROUND_DB
+    inside = _inside_pauses(before.level() < background, len(signal))
     level = after.level() - before.level()
     return [
         mel_cepstral_distortion(after, wanted),
@@ -99,11 +102,11 @@ def _measure(
     ]
 
 
-def _inside_pauses(speech: NDArray[np.bool_], samples: int) -> NDArray[np.bool_]:
+def _inside_pauses(quiet: NDArray[np.bool_], samples: int) -> NDArray[np.bool_]:
     """``(samples,)``"""
-    long = binary_opening(np.pad(~speech, 1, constant_values=True), np.ones(_LONG_PAUSE))
+    long = binary_opening(np.pad(quiet, 1, constant_values=True), np.ones(_LONG_PAUSE))
     inside = binary_erosion(long, np.ones(2 * _MARGIN + 1), border_value=1)[1:-1]
-    place = np.arange(samples) * len(speech) // samples
+    place = np.arange(samples) * len(quiet) // samples
     return np.asarray(inside[place])
 
 
