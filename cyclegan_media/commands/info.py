@@ -187,6 +187,7 @@ def _recipe(d: Mapping[str, Any]) -> list[str]:
         ),
         "samples": _spec({k: v for k, v in d["data"].items() if not isinstance(v, dict)}),
         "analysis": _spec(d["data"].get("analysis") or {}),
+        "augment": _spec({k: v for k, v in (d["data"].get("augment") or {}).items() if v}),
         "optimiser": ", ".join(["Adam", *filter(None, [_spec(d.get("optimiser") or {})])]),
         "length": f"{length}, batch {trainer.get('batch_size', 1)}",
     }

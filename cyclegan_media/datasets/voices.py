@@ -63,9 +63,14 @@ class VoiceSegments:
 
     def sample(self, index: int, rng: torch.Generator) -> Tensor:
         """A segment ``(coefficients, frames)``, float32; a function of its arguments alone."""
-        starts = self._starts[index]
+        return self.cut(index, self.frames, rng)
+
+    def cut(self, index: int, frames: int, rng: torch.Generator) -> Tensor:
+        """As :meth:`sample`, but of another length, or of the recording's if it is shorter."""
+        starts, utterance = self._starts[index], self._utterances[index]
         start = int(starts[torch.randint(len(starts), (), generator=rng)])
-        return self._utterances[index][:, start : start + self.frames].clone()
+        start = max(0, min(start, utterance.shape[1] - frames))
+        return utterance[:, start : start + frames].clone()
 
 
 def _at_least(spectrum: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

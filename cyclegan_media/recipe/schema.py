@@ -104,6 +104,18 @@ class ImageData(_Section):
         return self
 
 
+class VoiceAugmentation(_Section):
+    """How far training segments are varied at random; 0 for not at all. Nothing else is varied:
+    statistics, validation and previews are of the recordings as they are."""
+
+    level: Annotated[float, Field(ge=0, le=20)] = 0.0
+    """dB: log-mel segments get up to so much louder or quieter."""
+    formants: Annotated[float, Field(ge=0, le=0.3)] = 0.0
+    """All formants move up or down by up to this share; 0.03 is 3 %."""
+    tempo: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Speech gets faster or slower by up to this share, at its pitch."""
+
+
 class VoiceData(_Section):
     """Random segments of recordings, as standardised mel-cepstra or log-mel bands."""
 
@@ -119,6 +131,8 @@ class VoiceData(_Section):
     length look alike; found from the recordings, unpaired."""
     longest_gap: NonNegativeInt = 0
     """At most so many frames in a row are hidden, for methods that fill them in; 0 for none."""
+    augment: VoiceAugmentation = VoiceAugmentation()
+    """Variations that make a few minutes of speech go further."""
 
     switches: ClassVar[dict[str, str]] = {"mask": "longest_gap"}
     """What a batch may hold beside the two domains' examples, and the key that asks for it."""
@@ -133,6 +147,11 @@ class VoiceData(_Section):
         if self.longest_gap > self.frames:
             raise ValueError(
                 f"longest_gap ({self.longest_gap}) must be at most frames ({self.frames})"
+            )
+        if self.augment.level and self.analysis.kind == "world":
+            raise ValueError(
+                "augment.level: the mel-cepstra of analysis.kind 'world' hold no level; leave it"
+                " out, or use 'log_mel'"
             )
         if self.match_tracts and self.analysis.kind != "world":
             raise ValueError(

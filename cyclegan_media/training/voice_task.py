@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.gaps import with_gaps
 from cyclegan_media.datasets.recordings import check_rates, read_samples
+from cyclegan_media.datasets.varied_voices import varied
 from cyclegan_media.datasets.voices import VoiceSegments
 from cyclegan_media.pretrained import Direction
 from cyclegan_media.recipe import VoiceData
@@ -89,11 +90,16 @@ class VoiceTask:
         }
         self.domain_a, self.domain_b = (
             with_gaps(
-                VoiceSegments(
-                    features[side],
+                varied(
+                    VoiceSegments(
+                        features[side],
+                        self._speakers[side],
+                        data.frames,
+                        where=f"{train[side][0].parent}: domain {side.upper()}",
+                    ),
                     self._speakers[side],
-                    data.frames,
-                    where=f"{train[side][0].parent}: domain {side.upper()}",
+                    self._config,
+                    **data.augment.model_dump(),
                 ),
                 data.longest_gap,
             )
