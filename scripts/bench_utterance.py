@@ -15,6 +15,7 @@ Also the analysis of copies of the recording by one process and by two, without 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
+    logging.getLogger("cyclegan_media").setLevel(logging.ERROR)  # random weights may be loud
     about = bench.machine()
     print(bench.describe(about), flush=True)
     with tempfile.TemporaryDirectory() as name:

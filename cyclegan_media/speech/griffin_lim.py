@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.speech.log_mel import LogMelConfig, mel_filters
+from cyclegan_media.speech.threads import one_blas_thread
 
 _ITERATIONS = 32
 _INVERSIONS = 50
@@ -66,7 +67,8 @@ def mel_to_magnitude(log_mel: NDArray[np.float32], config: LogMelConfig) -> NDAr
     wanted[wanted <= config.floor * (1 + 1e-4)] = 0.0
     total = filters.sum(axis=0)[:, None]
     magnitude = np.where(total > 0, 1.0, 0.0) * np.ones(wanted.shape[1])
-    for _ in range(_INVERSIONS):
-        ratio = wanted / np.maximum(filters @ magnitude, 1e-12)
-        magnitude *= filters.T @ ratio / np.maximum(total, 1e-12)
+    with one_blas_thread():
+        for _ in range(_INVERSIONS):
+            ratio = wanted / np.maximum(filters @ magnitude, 1e-12)
+            magnitude *= filters.T @ ratio / np.maximum(total, 1e-12)
     return magnitude.astype(np.float32)
