@@ -33,6 +33,7 @@ from cyclegan_media.commands import (
     recipes,
     train,
     translate,
+    web,
 )
 from cyclegan_media.commands.options import Formatter, Parser, common_options
 from cyclegan_media.errors import CycleganMediaError, RunError, one_line
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         info,
         recipes,
         import_,
+        web,
         completion,
     ):
         command.add(subparsers, common)

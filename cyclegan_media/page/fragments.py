@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -16,10 +16,12 @@ import soundfile
 from av.error import FFmpegError
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.page.plots import spectrogram_png
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _VIDEO = {".mp4": "video/mp4", ".webm": "video/webm"}
 _AUDIO = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
