@@ -20,7 +20,7 @@ from cyclegan_media.speech.analysis import Features
 from cyclegan_media.speech.f0 import PITCH_MATCHES, PitchMatch, transform_f0
 from cyclegan_media.speech.interface import AnyFeatures
 from cyclegan_media.speech.postfilter import stretch_variance
-from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
+from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB, SpeakerStatistics, active_frames
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +80,7 @@ def convert_features(
     source: SpeakerStatistics,
     target: SpeakerStatistics,
     conversion: Conversion = PLAIN,
+    range_db: float = ACTIVE_RANGE_DB,
 ) -> AnyFeatures:
     """Convert the features of a recording of any length.
 
@@ -92,6 +93,7 @@ def convert_features(
             ``minimum``, where it has them, say which numbers of frames it takes.
         source, target: what its input and its output are standardised by.
         conversion: what is done beside.
+        range_db: see :func:`~cyclegan_media.speech.statistics.active_frames`.
 
     Returns:
         Features of the same number of frames, with the aperiodicity of ``features``.
@@ -106,7 +108,7 @@ def convert_features(
         converted = standardised.copy()
     else:
         converted = target.standardise(features.spectrum)
-    active = active_frames(features)
+    active = active_frames(features, range_db)
     for start, stop in speech_stretches(active):
         part = apply_to_frames(generator, standardised[:, start:stop])
         share = _fades(stop - start, start > 0, stop < features.frames)

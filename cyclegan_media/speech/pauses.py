@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclegan_media.speech.interface import VoiceFeatures
-from cyclegan_media.speech.statistics import active_frames
+from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB, active_frames
 
 _FLOOR_SECONDS = 4.0
 """Nobody speaks so long without a pause, so the quietest tenth of it is background."""
@@ -26,7 +26,9 @@ FADE_SECONDS = 0.03
 """From the recording to the voice and back, all of it within the pause."""
 
 
-def speech_share(features: VoiceFeatures, frame_seconds: float) -> NDArray[np.float32]:
+def speech_share(
+    features: VoiceFeatures, frame_seconds: float, range_db: float = ACTIVE_RANGE_DB
+) -> NDArray[np.float32]:
     """``(frames,)``: how much of the converted voice is heard in each frame; 0 in pauses.
 
     A frame is a pause if it is none of :func:`~cyclegan_media.speech.statistics.active_frames` and
@@ -38,6 +40,7 @@ def speech_share(features: VoiceFeatures, frame_seconds: float) -> NDArray[np.fl
     Args:
         features: of the recording that is converted.
         frame_seconds: from one frame to the next.
+        range_db: of the active frames.
     """
     from scipy.ndimage import (
         distance_transform_edt,
@@ -53,7 +56,7 @@ def speech_share(features: VoiceFeatures, frame_seconds: float) -> NDArray[np.fl
     around = 2 * round(_NEAR_SECONDS / frame_seconds) + 1
     loudest = maximum_filter1d(level, around, mode="nearest")
     quiet = level < np.maximum(floor + _ABOVE_FLOOR_DB, loudest - _BELOW_SPEECH_DB)
-    pause = quiet & ~active_frames(features)
+    pause = quiet & ~active_frames(features, range_db)
     if pause.all():
         return np.zeros(len(level), dtype=np.float32)
     distance = distance_transform_edt(pause)
@@ -62,9 +65,11 @@ def speech_share(features: VoiceFeatures, frame_seconds: float) -> NDArray[np.fl
 
 
 def without_offset(signal: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """``(n,)`` without what lies below 20 Hz and cannot be heard, with nothing else delayed."""
-    from scipy.signal import butter, sosfiltfilt
+    """``(n,)`` without what lies below 20 Hz and cannot be heard."""
+    from scipy.signal import butter, sosfilt, sosfilt_zi
 
+    # In single precision, as a recording of hours in double would fill the memory.
     sections = butter(2, _LOWEST_HERTZ, "highpass", fs=sample_rate, output="sos")
-    padding = min(len(signal) - 1, sample_rate)
-    return np.asarray(sosfiltfilt(sections, signal, padlen=padding), dtype=np.float32)
+    settled = (sosfilt_zi(sections) * signal[0]).astype(np.float32)
+    filtered, _ = sosfilt(sections.astype(np.float32), signal, zi=settled)
+    return np.asarray(filtered, dtype=np.float32)

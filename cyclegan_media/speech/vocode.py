@@ -24,7 +24,7 @@ from cyclegan_media.speech.kinds import VoiceAnalysis
 from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
 from cyclegan_media.speech.mel_cepstrum import mel_cepstrum_to_envelope
 from cyclegan_media.speech.pauses import speech_share, without_offset
-from cyclegan_media.speech.statistics import SpeakerStatistics, active_frames
+from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB, SpeakerStatistics, active_frames
 from cyclegan_media.speech.vocoder import Vocoder
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def convert_signal(
     config: VoiceAnalysis,
     vocoder: Vocoder | None = None,
     conversion: Conversion = PLAIN,
+    range_db: float = ACTIVE_RANGE_DB,
 ) -> Samples:
     """Convert a recording ``(n,)`` at ``config.sample_rate``; gives as many samples.
 
@@ -60,6 +61,8 @@ def convert_signal(
     Args:
         vocoder: for log-mel spectra, of the convention of ``config``; by default Griffin-Lim.
         conversion: what is done beside applying the generator.
+        range_db: see :func:`~cyclegan_media.speech.statistics.active_frames`; less for a section
+            of a recording that is louder elsewhere.
 
     Raises:
         UserError: not one channel, no samples, or values that are not finite.
@@ -67,10 +70,10 @@ def convert_signal(
     if conversion.synthesis == "differential":
         _check_differential(config)
     features = source.analysis(config).analyse(signal)
-    active = active_frames(features)
+    active = active_frames(features, range_db)
     if not active.any():
         return np.zeros(len(signal), dtype=np.float32)
-    converted = convert_features(features, generator, source, target, conversion)
+    converted = convert_features(features, generator, source, target, conversion, range_db)
     own, other = source.analysis(config), target.analysis(config)
     if conversion.synthesis == "differential":
         samples = filter_converted(converted, features, signal, own, other)
@@ -83,7 +86,7 @@ def convert_signal(
         samples = samples * np.float32(before / after)
     if not conversion.keep_pauses:
         return samples
-    share = speech_share(features, config.frame_samples / config.sample_rate)
+    share = speech_share(features, config.frame_samples / config.sample_rate, range_db)
     voice = np.interp(place, np.arange(len(share)), share).astype(np.float32)
     background = np.asarray(signal, dtype=np.float32)
     if conversion.synthesis != "differential":
