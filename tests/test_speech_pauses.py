@@ -182,6 +182,23 @@ def test_nothing_is_a_pause_where_the_background_is_as_loud_as_speech() -> None:
     assert (speech_share(analyse(signal, CONFIG), FRAME) == 1).all()
 
 
+@pytest.mark.parametrize("synthesis", ["vocoder", "differential"])
+def test_a_section_that_is_one_long_pause_stays_as_it_is(
+    speakers: dict[str, SpeakerStatistics], synthesis: str
+) -> None:
+    signal = noise(2.0, -60)
+    conversion = Conversion(synthesis=synthesis)  # type: ignore[arg-type]
+    out = convert_signal(
+        signal,
+        Applied(1.5),
+        *(speakers["a"], speakers["b"]),
+        CONFIG,
+        conversion=conversion,
+        range_db=-10,  # the loudest speech of the whole recording is elsewhere, and much louder
+    )
+    assert decibels(out) == pytest.approx(decibels(signal), abs=0.5)
+
+
 def test_digital_silence_stays_digital(speakers: dict[str, SpeakerStatistics]) -> None:
     silence = np.zeros(RATE // 2, dtype=np.float32)
     signal = np.concatenate([silence, say(3, "a"), silence])

@@ -24,7 +24,12 @@ from cyclegan_media.speech.kinds import VoiceAnalysis
 from cyclegan_media.speech.log_mel import LogMel, LogMelConfig
 from cyclegan_media.speech.mel_cepstrum import mel_cepstrum_to_envelope
 from cyclegan_media.speech.pauses import speech_share, without_offset
-from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB, SpeakerStatistics, active_frames
+from cyclegan_media.speech.statistics import (
+    ACTIVE_RANGE_DB,
+    SILENCE_DB,
+    SpeakerStatistics,
+    active_frames,
+)
 from cyclegan_media.speech.vocoder import Vocoder
 
 if TYPE_CHECKING:
@@ -72,6 +77,9 @@ def convert_signal(
     features = source.analysis(config).analyse(signal)
     active = active_frames(features, range_db)
     if not active.any():
+        # A section may be one long pause of a recording that is loud elsewhere.
+        if conversion.keep_pauses and features.level().max() >= SILENCE_DB:
+            return _background(signal, config, conversion)
         return np.zeros(len(signal), dtype=np.float32)
     converted = convert_features(features, generator, source, target, conversion, range_db)
     own, other = source.analysis(config), target.analysis(config)
@@ -88,11 +96,16 @@ def convert_signal(
         return samples
     share = speech_share(features, config.frame_samples / config.sample_rate, range_db)
     voice = np.interp(place, np.arange(len(share)), share).astype(np.float32)
-    background = np.asarray(signal, dtype=np.float32)
-    if conversion.synthesis != "differential":
-        # A vocoder makes no offset, so one that came and went with the pauses would thump.
-        background = without_offset(background, config.sample_rate)
-    return voice * samples + (1 - voice) * background
+    return voice * samples + (1 - voice) * _background(signal, config, conversion)
+
+
+def _background(signal: Samples, config: VoiceAnalysis, conversion: Conversion) -> Samples:
+    """What is heard in pauses."""
+    samples = np.asarray(signal, dtype=np.float32)
+    if conversion.synthesis == "differential":
+        return samples
+    # A vocoder makes no offset, so one that came and went with the pauses would thump.
+    return without_offset(samples, config.sample_rate)
 
 
 def synthesise_converted(
