@@ -64,9 +64,27 @@ class EncoderSettings:
             context.sample_aspect_ratio = self.pixel_aspect
         context.colorspace, context.color_range = self.tags.matrix, self.tags.range
         context.color_primaries, context.color_trc = self.tags.primaries, self.tags.transfer
-        context.options = dict(self.options)
+        context.options = {**self.options, **_without_garbage(self.codec, self.size[1])}
         if "crf" not in self.options and "cq" not in self.options:
             context.qscale, context.global_quality = True, _DEFAULT_QUANTISER
+
+
+def _without_garbage(codec: str, width: int) -> dict[str, str]:
+    """Options that keep x264 from reading memory that nobody wrote.
+
+    The AVX-512 code for its macroblock trees (core 165) takes the macroblocks of a row in eights,
+    and does not stop at the row's end. Where the last eight is not full, what it makes of a frame
+    depends on what lay in memory before, and a clip that is encoded twice becomes two files. With
+    AVX2, which is a few per cent slower, it becomes the same one each time.
+    """
+    macroblocks = -(-width // 16)
+    if codec not in ("libx264", "libx264rgb") or macroblocks % 8 == 0:
+        return {}
+    import torch
+
+    # It must not be told of instructions that the processor lacks.
+    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return {"x264-params": "asm=avx2"} if has_avx512 else {}
 
 
 def choose_codec(target: Path, container: OutputContainer, codec: str | None) -> str:
