@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import av
 
 Samples = NDArray[np.float32]
-_NOT_BY_SOUNDFILE = SUFFIXES["video"] | {".mp3"}
+NOT_BY_SOUNDFILE = SUFFIXES["video"] | {".mp3"}
 """libsndfile's MP3 decoder writes to the terminal whatever it dislikes in a file."""
 _TAGS = {"author": "artist", "track": "tracknumber"}
 """FFmpeg's names of tags that libsndfile calls otherwise."""
@@ -31,7 +31,7 @@ _OF_THE_FILE = (
     *("major_brand", "minor_version", "compatible_brands", "bps", "number_of_", "_statistics"),
 )
 """How tags begin that describe the file they lie in."""
-_CUT_SHORT = re.compile(r"data : (?!0 |4294967295)(\d+) \(should be (\d+)\)")
+CUT_SHORT = re.compile(r"data : (?!0 |4294967295)(\d+) \(should be (\d+)\)")
 """In libsndfile's report on a WAV file. The excepted lengths are those of recordings that were
 streamed by programs that could not know the length when they began."""
 
@@ -68,7 +68,7 @@ def read_audio(
     path = check_input(path)
     try:
         audio = None
-        if stream is None and path.suffix.lower() not in _NOT_BY_SOUNDFILE:
+        if stream is None and path.suffix.lower() not in NOT_BY_SOUNDFILE:
             audio = _read_by_soundfile(path)
         if audio is None:
             audio = _read_by_pyav(path, stream)
@@ -96,14 +96,14 @@ def read_rate(path: str | os.PathLike[str]) -> int:
     import soundfile
 
     path = check_input(path)
-    if path.suffix.lower() not in _NOT_BY_SOUNDFILE:
+    if path.suffix.lower() not in NOT_BY_SOUNDFILE:
         try:
             return check_rate(path, soundfile.info(path).samplerate)
         except soundfile.LibsndfileError:
             pass
     try:
         with open_local(path) as container:
-            source = _choose_stream(path, container, None)
+            source = choose_stream(path, container, None)
             return check_rate(path, source.codec_context.sample_rate)
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).lower()
@@ -191,7 +191,7 @@ def _read_by_soundfile(path: Path) -> Audio | None:
         with soundfile.SoundFile(path) as file:
             if file.frames > max_samples(check_rate(path, file.samplerate)):
                 raise _refuse_length(path)
-            cut = _CUT_SHORT.search(file.extra_info)
+            cut = CUT_SHORT.search(file.extra_info)
             if cut:
                 raise UserError(
                     f"{path}: is cut short: {cut[2]} of {cut[1]} bytes of sound are there; copy it"
@@ -208,9 +208,9 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
 
     try:
         with open_local(path) as container:
-            source = _choose_stream(path, container, stream)
+            source = choose_stream(path, container, stream)
             rate = check_rate(path, source.codec_context.sample_rate)
-            blocks = list(_decoded(path, container, source))
+            blocks = list(decoded_blocks(path, container, source))
     except ValueError as error:  # of the resampler
         raise UserError(
             f"{path}: its sound changes its rate or its channels on the way, or is damaged; convert"
@@ -224,7 +224,7 @@ def _read_by_pyav(path: Path, stream: int | None) -> Audio:
     return Audio(np.concatenate(blocks, axis=1), rate)
 
 
-def _choose_stream(
+def choose_stream(
     path: Path, container: av.container.InputContainer, stream: int | None
 ) -> av.AudioStream:
     if not container.streams.audio:
@@ -244,7 +244,7 @@ def _choose_stream(
     return chosen  # type: ignore[return-value]
 
 
-def _decoded(
+def decoded_blocks(
     path: Path, container: av.container.InputContainer, source: av.AudioStream
 ) -> Iterator[Samples]:
     """Blocks ``(channels, n)`` of the whole stream in one rate and layout."""

@@ -21,7 +21,8 @@ from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.errors import UserError
 from cyclegan_media.files import check_output
 from cyclegan_media.media.audio import read_audio, read_tags, resample
-from cyclegan_media.media.audio_writer import check_audio_output, write_audio
+from cyclegan_media.media.audio_blocks import measure_levels
+from cyclegan_media.media.audio_writer import check_audio_output, write_audio, write_audio_blocks
 from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.pretrained import Direction, PretrainedModel
 from cyclegan_media.speech import (
@@ -36,7 +37,9 @@ from cyclegan_media.speech import (
 )
 from cyclegan_media.speech.conversion import PLAIN, Conversion
 from cyclegan_media.speech.log_mel import LogMelConfig
+from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB
 from cyclegan_media.translate.engine import Engine
+from cyclegan_media.translate.long_voice import WHOLE_SECONDS, convert_sections
 from cyclegan_media.translate.voice_network import VoiceNetwork
 
 logger = logging.getLogger("cyclegan_media")
@@ -75,6 +78,25 @@ def convert_voice(
             or ``samples`` are of another shape, none, or not finite; or ``vocoder`` does not fit.
         RunError: what an engine computed is not finite.
     """
+    out = _convert(
+        model, samples, sample_rate, direction, device, vocoder, conversion, engine, ACTIVE_RANGE_DB
+    )
+    _warn_of_peak(float(np.abs(out).max()))
+    return limit(out, sample_rate), sample_rate
+
+
+def _convert(
+    model: PretrainedModel,
+    samples: NDArray[Any],
+    sample_rate: int,
+    direction: Direction,
+    device: torch.device | str | None,
+    vocoder: Vocoder | None,
+    conversion: Conversion,
+    engine: Engine | None,
+    range_db: float,
+) -> NDArray[np.float32]:
+    """As :func:`convert_voice`, before peaks are turned down."""
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
         vocoder = find_vocoder(model, vocoder)
@@ -90,17 +112,20 @@ def convert_voice(
     signal = np.atleast_2d(signal).mean(axis=0, keepdims=True)
     at_model_rate = resample(signal, sample_rate, config.sample_rate)[0]
     network = generator if engine is None else VoiceNetwork(generator, engine)
-    converted = convert_signal(at_model_rate, network, source, target, config, vocoder, conversion)
+    converted = convert_signal(
+        at_model_rate, network, source, target, config, vocoder, conversion, range_db
+    )
     out = resample(converted[None], config.sample_rate, sample_rate)[0]
     wanted = signal.shape[1]
-    out = np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
-    peak = float(np.abs(out).max())
+    return np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
+
+
+def _warn_of_peak(peak: float) -> None:
     if peak > 1:
         logger.warning(
             "the converted voice exceeds full scale by %.1f dB: its peaks are turned down",
             20 * np.log10(peak),
         )
-    return limit(out, sample_rate), sample_rate
 
 
 def translate_recording(
@@ -119,6 +144,8 @@ def translate_recording(
 ) -> Path:
     """Convert a file; ``target`` is complete or absent. See :func:`convert_voice`.
 
+    What is longer than 30 s is converted in sections (:mod:`.long_voice`), each at its own level.
+
     Args:
         source: a recording, or a video, whose sound is taken.
         target: its suffix chooses the format.
@@ -133,6 +160,32 @@ def translate_recording(
     """
     check_audio_output(target)
     check_output(target, overwrite=overwrite)
+    levels = measure_levels(source, stream)
+    if levels is not None and levels.samples > WHOLE_SECONDS * levels.sample_rate:
+        rate, peak = levels.sample_rate, 0.0
+
+        def convert(samples: NDArray[np.float32], range_db: float) -> NDArray[np.float32]:
+            nonlocal peak
+            try:
+                out = _convert(
+                    *(model, samples, rate, direction, device, vocoder, conversion, engine),
+                    range_db,
+                )
+            except UserError as error:
+                raise UserError(f"{source}: {error}") from error
+            peak = max(peak, float(np.abs(out).max()))
+            return limit(out, rate)
+
+        written = write_audio_blocks(
+            target,
+            convert_sections(convert, source, levels, stream),
+            rate,
+            overwrite,
+            tags=read_tags(source),
+            provenance=provenance,
+        )
+        _warn_of_peak(peak)
+        return written
     audio = read_audio(source, mono=True, stream=stream)
     try:
         samples, rate = convert_voice(
