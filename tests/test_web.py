@@ -96,6 +96,21 @@ def test_sessions_do_not_mix_and_leave_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_another_has_just_sent_is_not_removed_with_its_equal(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    (sessions.files / "hash").mkdir()
+    upload = sessions.files / "hash" / "same.png"
+    upload.write_bytes(b"sent by both")
+    for _ in range(2):
+        sessions.expect(str(upload))
+    sessions.adopt(sessions.of("one"), str(upload))
+    sessions.end("one")
+    assert sessions.adopt(sessions.of("two"), str(upload)).exists()
+    sessions.end("two")
+    assert not upload.exists()
+    sessions.close()
+
+
 def test_only_what_was_sent_is_taken(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path)
     secret = tmp_path / "secret.png"
@@ -139,6 +154,12 @@ def test_tidying_takes_what_nobody_comes_back_for(tmp_path: Path) -> None:
     assert kept.exists()
     assert sessions.of("waits for an hour") is waits
     assert sessions.of("idle") is not idle
+    # What a page that was closed had asked for last comes to its turn, and is not kept for hours.
+    sessions.end("one")
+    late = sessions.of("one")
+    late.used -= 90
+    sessions.tidy()
+    assert sessions.of("one") is not late
     sessions.close()
 
 

@@ -78,14 +78,14 @@ class Server:
         walks = (entry for root in roots for entry in os.walk(root))
         return [Path(folder, name) for folder, _, names in walks for name in names]
 
-    def resident(self) -> int:
-        """Bytes of memory that its processes hold."""
-        total = 0
-        for pid in processes(self.mark):
+    def resident(self) -> list[int]:
+        """Bytes of memory that each of its processes holds, the server's first."""
+        held = []
+        for pid in sorted(processes(self.mark)):
             status = Path(f"/proc/{pid}/status").read_text()
             found = re.search(r"VmRSS:\s+(\d+) kB", status)
-            total += int(found.group(1)) * 1024 if found else 0
-        return total
+            held.append(int(found.group(1)) * 1024 if found else 0)
+        return held
 
 
 @contextmanager

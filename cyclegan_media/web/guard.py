@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -42,10 +43,12 @@ class Guard:
 
     Args:
         app: that which answers what is let through.
+        uploaded: told of each file that was stored, before who sent it is.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, uploaded: Callable[[str], None]) -> None:
         self._app = app
+        self._uploaded = uploaded
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,7 +70,10 @@ class Guard:
                 await _refuse(send, 400, _REFUSAL)
                 return
             receive = _again(body, receive)
-        await self._app(scope, receive, _with_headers(send))
+        send = _with_headers(send)
+        if scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload"):
+            send = _overheard(send, self._uploaded)
+        await self._app(scope, receive, send)
 
 
 def _with_headers(send: Send) -> Send:
@@ -75,6 +81,24 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             added = [(name.encode(), text.encode()) for name, text in _HEADERS.items()]
             message["headers"] = [*message.get("headers", []), *added]
+        await send(message)
+
+    return sent
+
+
+def _overheard(send: Send, uploaded: Callable[[str], None]) -> Send:
+    """Tell of the paths in an answer, which is a JSON list of them."""
+    body = b""
+
+    async def sent(message: Message) -> None:
+        nonlocal body
+        if message["type"] == "http.response.body":
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                with suppress(ValueError):
+                    paths = json.loads(body)
+                    for path in paths if isinstance(paths, list) else []:
+                        uploaded(str(path))
         await send(message)
 
     return sent

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.web.settings import WebSettings
 
+if TYPE_CHECKING:
+    from cyclegan_media.web.sessions import Sessions
+
 logger = logging.getLogger("cyclegan_media")
 
 _MAX_THREADS = 40
+_MAX_STATES = 200
+"""Pages of which Gradio remembers what they show, 0.1 MB for each, gone or not."""
 
 
 def serve(settings: WebSettings, *, ready: Any = None) -> None:
@@ -51,7 +56,7 @@ def serve(settings: WebSettings, *, ready: Any = None) -> None:
         conversions = Conversions(settings, scratch)
         try:
             page = build_page(offers, recipes, settings.runs, sessions, conversions)
-            _launch(page, settings, ready)
+            _launch(page, settings, sessions, ready)
         finally:
             conversions.close()
     finally:
@@ -83,7 +88,7 @@ def _recipes() -> list[dict[str, str]]:
     ]
 
 
-def _launch(page: Any, settings: WebSettings, ready: Any) -> None:
+def _launch(page: Any, settings: WebSettings, sessions: Sessions, ready: Any) -> None:
     import gradio as gr
     from starlette.middleware import Middleware
 
@@ -99,9 +104,10 @@ def _launch(page: Any, settings: WebSettings, ready: Any) -> None:
             auth=list(settings.accounts) or None,
             max_file_size=round(settings.max_megabytes * 1e6),
             max_threads=_MAX_THREADS,
+            state_session_capacity=_MAX_STATES,
             theme=gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"]),
             css=CSS,
-            app_kwargs={"middleware": [Middleware(Guard)]},
+            app_kwargs={"middleware": [Middleware(Guard, uploaded=sessions.expect)]},
             share=False,
             inbrowser=False,
             quiet=True,

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,18 +23,24 @@ from cyclegan_media.errors import UserError
 
 _PREFIX = "cyclegan-media-web-"
 _TOKEN_BYTES = 24
+_REMEMBERED = 1000
 _TIDY_EVERY = 20.0
 _ABANDONED = 60.0
 """Seconds without a change after which an upload in parts is taken for broken off."""
-_UNUSED = 3600.0
+_UNUSED = 120.0
 """Seconds after which what was sent, and no session has used, is removed."""
+_GRACE = 60.0
+"""Seconds of silence after which a session ends whose page was closed before: what it had asked for
+last may only have come to its turn then, or its connection was lost and has come back."""
 
 
 class Session:
     """One open page: its folder, and what it is waiting for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_idle: float) -> None:
         self.folder = folder
+        self.max_idle = max_idle
+        """Seconds of silence after which it is taken for gone."""
         self.uploads: set[Path] = set()
         self.cancel: Callable[[], None] | None = None
         """Ends the conversion that it waits for."""
@@ -66,7 +72,10 @@ class Sessions:
         self.files.mkdir()
         self._max_idle = max_idle
         self._sessions: dict[str, Session] = {}
+        self._closed: deque[str] = deque(maxlen=_REMEMBERED)
         self._users: Counter[Path] = Counter()
+        # What was sent and no session has come for yet: equal files of two visitors are one file.
+        self._expected: dict[Path, list[float]] = {}
         self._guard = threading.Lock()
         self._closing = threading.Event()
         self._tidying = threading.Thread(target=self._keep_tidy, daemon=True)
@@ -82,10 +91,17 @@ class Sessions:
         with self._guard:
             name = name or secrets.token_hex(_TOKEN_BYTES)
             if name not in self._sessions:
-                self._sessions[name] = Session(self.files / secrets.token_hex(_TOKEN_BYTES))
+                folder = self.files / secrets.token_hex(_TOKEN_BYTES)
+                idle = _GRACE if name in self._closed else self._max_idle
+                self._sessions[name] = Session(folder, idle)
             session = self._sessions[name]
             session.used = time.monotonic()
             return session
+
+    def expect(self, upload: str) -> None:
+        """Note that something was sent, for which a session will come."""
+        with self._guard:
+            self._expected.setdefault(Path(upload).resolve(), []).append(time.monotonic())
 
     def adopt(self, session: Session, upload: str) -> Path:
         """Note that a session uses what a browser sent; it is kept until none does any more.
@@ -100,12 +116,17 @@ class Sessions:
             if path not in session.uploads:
                 session.uploads.add(path)
                 self._users[path] += 1
+                expected = self._expected.get(path)
+                if expected:
+                    expected.pop(0)
         return path
 
     def end(self, name: str | None) -> None:
         """Stop what the session waits for, and remove all it has sent and got."""
         with self._guard:
             session = self._sessions.pop(name or "", None)
+            if name is not None and name not in self._closed:
+                self._closed.append(name)
         if session is None:
             return
         if session.cancel is not None:
@@ -116,9 +137,10 @@ class Sessions:
                 self._users[path] -= 1
                 if self._users[path] <= 0:
                     del self._users[path]
-                    path.unlink(missing_ok=True)
-                    with suppress(OSError):  # another file of the same content is in it
-                        path.parent.rmdir()
+                    if not self._expected.pop(path, None):
+                        path.unlink(missing_ok=True)
+                        with suppress(OSError):  # another file of the same content is in it
+                            path.parent.rmdir()
 
     def _keep_tidy(self) -> None:
         while not self._closing.wait(_TIDY_EVERY):
@@ -133,12 +155,16 @@ class Sessions:
             idle = [
                 name
                 for name, session in self._sessions.items()
-                if session.cancel is None and now - session.used > self._max_idle
+                if session.cancel is None and now - session.used > session.max_idle
             ]
         for name in idle:
             self.end(name)
         with self._guard:
-            kept = {path.parent for path in self._users}
+            for path, times in list(self._expected.items()):
+                self._expected[path] = [t for t in times if now - t < _UNUSED]
+                if not self._expected[path]:
+                    del self._expected[path]
+            kept = {path.parent for path in (*self._users, *self._expected)}
             kept |= {session.folder for session in self._sessions.values()}
         for path in self.files.iterdir():
             with suppress(OSError):
