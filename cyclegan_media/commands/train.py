@@ -8,6 +8,7 @@ from typing import Any
 
 from cyclegan_media.commands.completion import completed_by, recipe_names
 from cyclegan_media.commands.options import add_device, add_parser, show_progress
+from cyclegan_media.errors import UserError
 
 _EXAMPLES = """\
 examples:
@@ -57,15 +58,29 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the generators by torch.compile, which takes a minute or more to begin",
     )
+    parser.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="log to this project of Weights & Biases, too (extra wandb); with WANDB_MODE=offline,"
+        " or without a network, what is logged stays in OUT/wandb for wandb sync",
+    )
+    parser.add_argument(
+        "--wandb-name",
+        metavar="NAME",
+        help="what the run is called there; otherwise as OUT is",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from cyclegan_media.datasets.discover import find_files
     from cyclegan_media.pretrained import load_model
     from cyclegan_media.recipe import load_recipe
-    from cyclegan_media.training import train
+    from cyclegan_media.training import Wandb, train
     from cyclegan_media.training.tasks import media_kinds
 
+    if args.wandb_name is not None and args.wandb is None:
+        raise UserError("--wandb-name: goes with --wandb PROJECT")
+    wandb = None if args.wandb is None else Wandb(args.wandb, args.wandb_name)
     recipe = load_recipe(args.recipe, args.overrides)
     start_from = load_model(args.start_from) if args.start_from else None
     files = find_files(args.data_a, args.data_b, media_kinds(recipe))
@@ -79,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         compiled=args.compile,
         progress=show_progress(args),
+        wandb=wandb,
     )
     if result.interrupted:
         print(f"stopped after step {result.steps}; go on with --resume", file=sys.stderr)

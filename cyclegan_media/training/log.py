@@ -1,4 +1,7 @@
-"""What a training leaves to look at: ``metrics.csv``, ``validation.csv`` and TensorBoard."""
+"""What a training leaves to look at: ``metrics.csv``, ``validation.csv``, and boards.
+
+TensorBoard is written where it is installed, Weights & Biases (:mod:`.wandb_log`) where asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import csv
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cyclegan_media.files import atomic_file
+from cyclegan_media.training.wandb_log import Wandb, WandbBoard
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -59,13 +63,41 @@ class Table:
             csv.DictWriter(file, self._columns).writerow(row)
 
 
-class Log:
-    """Scalars and previews of one run. Only the process of rank 0 has one."""
+class Board(Protocol):
+    """Where figures, pictures and sounds of a run can be looked at; none of it may be needed."""
 
-    def __init__(self, run: Path, steps: int) -> None:
+    def scalars(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None: ...
+
+    def sound(self, step: int, name: str, samples: np.ndarray, sample_rate: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Log:
+    """Scalars and previews of one run. Only the process of rank 0 has one.
+
+    Args:
+        run: the folder of the training.
+        steps: after which it goes on; what was logged of later ones is dropped.
+        wandb: where at Weights & Biases it is to be seen, too.
+        config: what is said of the run there.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        steps: int,
+        wandb: Wandb | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self._metrics = Table(run / "metrics.csv", steps)
         self._validation = Table(run / "validation.csv", steps)
-        self._board = _tensorboard(run / "tensorboard", steps)
+        board = _tensorboard(run / "tensorboard", steps)
+        self._boards: list[Board] = [] if board is None else [board]
+        if wandb is not None:
+            self._boards.append(WandbBoard(run, wandb, config or {}))
 
     def losses(self, step: int, values: Mapping[str, float]) -> None:
         self._metrics.add(step, values)
@@ -77,32 +109,49 @@ class Log:
 
     def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
         """``pixels``: uint8 ``(height, width, 3)``."""
-        if self._board is not None:
-            self._board.add_image(name, pixels, step, dataformats="HWC")
+        for board in self._boards:
+            board.picture(step, name, pixels)
 
     def sound(self, step: int, name: str, samples: np.ndarray, sample_rate: int) -> None:
         """``samples``: float ``(samples,)`` in −1…1."""
-        if self._board is not None:
-            self._board.add_audio(name, samples[None], step, sample_rate=sample_rate)
+        for board in self._boards:
+            board.sound(step, name, samples, sample_rate)
 
     def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{group}/{name}", value, step)
-            self._board.flush()
+        for board in self._boards:
+            board.scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
 
-def _tensorboard(folder: Path, steps: int) -> Any:
+class _TensorBoard:
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def sound(self, step: int, name: str, samples: np.ndarray, sample_rate: int) -> None:
+        self._writer.add_audio(name, samples[None], step, sample_rate=sample_rate)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _tensorboard(folder: Path, steps: int) -> _TensorBoard | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         logger.info("no TensorBoard log: install cyclegan-media[tensorboard] to have one")
         return None
-    return SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+    return _TensorBoard(SummaryWriter(str(folder), purge_step=steps + 1 if steps else None))
 
 
 class Meter:

@@ -4,6 +4,7 @@ recipe.yaml       what was trained, complete with its defaults
 metrics.csv       a row per logged step, a column per summand of the objective
 validation.csv    figures on held-out files
 tensorboard/      the same, for TensorBoard
+wandb/            the same, for Weights & Biases, where asked for
 previews/         step-…/ with pictures and sounds
 checkpoints/      step-…/
 model/            at the end: the model folder of the best checkpoint

@@ -57,6 +57,7 @@ from cyclegan_media.training.state import (
     update_average,
 )
 from cyclegan_media.training.tasks import Task, make_task, write_preview
+from cyclegan_media.training.wandb_log import Wandb, check_wandb
 
 logger = logging.getLogger("cyclegan_media")
 
@@ -83,6 +84,7 @@ def train(
     precision: Precision = "auto",
     compiled: bool = False,
     progress: bool = True,
+    wandb: Wandb | None = None,
 ) -> TrainingResult:
     """Train ``recipe`` on ``files`` into the folder ``run``.
 
@@ -100,13 +102,17 @@ def train(
             instructions, bf16 takes about half the time a step.
         compiled: run the generators by ``torch.compile``, which takes a minute or more to begin.
         progress: show a bar with the losses and the time left.
+        wandb: log to Weights & Biases, too; what is sent is kept in ``wandb/``.
 
     Raises:
         UserError: ``run`` holds a training already and ``resume`` is false, or the other way
-            round; the recipe or the files do not fit; a file cannot be read.
+            round; the recipe or the files do not fit; a file cannot be read; ``wandb`` is asked
+            for and not installed.
         RunError: the training diverged (names the step and the term; the last checkpoint is
             kept), or memory or disk space ran out.
     """
+    if wandb is not None:
+        check_wandb()
     run = Path(run)
     fabric = make_fabric(device, precision)
     resume_from = prepare_run(run, recipe, resume, fabric)
@@ -152,7 +158,7 @@ def train(
 
     with (
         _in_one_sentence(run, state),
-        _open_log(run, state, fabric) as log,
+        _open_log(run, state, fabric, wandb, recipe) as log,
         closing(batches),
         interrupt_flag() as stop,
         bar,
@@ -227,12 +233,14 @@ def _preview(task: Task, state: TrainingState, log: Log, run: Path, device: torc
 
 
 @contextmanager
-def _open_log(run: Path, state: TrainingState, fabric: Fabric) -> Iterator[Log | None]:
+def _open_log(
+    run: Path, state: TrainingState, fabric: Fabric, wandb: Wandb | None, recipe: Recipe
+) -> Iterator[Log | None]:
     """The run's log in the process of rank 0, ``None`` in the others."""
     if not fabric.is_global_zero:
         yield None
         return
-    with closing(Log(run, state.steps)) as log:
+    with closing(Log(run, state.steps, wandb, recipe.model_dump(mode="json"))) as log:
         yield log
 
 
