@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_what_is_known_is_not_analysed_again(recordings: list[Path], tmp_path: P
         reads.append(path.name)
         return read_samples(path, rate)
 
-    def run(paths: list[Path], config: AnalysisConfig = CONFIG, **keys: bool) -> list[Features]:
+    def run(paths: list[Path], config: AnalysisConfig = CONFIG, **keys: bool) -> Sequence[Features]:
         reads.clear()
         return analyse_corpus(paths, config, read=read, cache=tmp_path / "cache", workers=1, **keys)
 
@@ -79,7 +80,7 @@ def test_what_is_known_is_not_analysed_again(recordings: list[Path], tmp_path: P
 def test_a_damaged_entry_is_made_anew(recordings: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
 
-    def run() -> list[Features]:
+    def run() -> Sequence[Features]:
         return analyse_corpus(recordings[:1], CONFIG, read=read_samples, cache=cache, workers=1)
 
     wanted = run()[0]
@@ -95,6 +96,23 @@ def test_a_damaged_entry_is_made_anew(recordings: list[Path], tmp_path: Path) ->
     assert same(run()[0], wanted)
     np.savez(entry, **{**arrays, "f0": arrays["f0"][:-1]})
     assert same(run()[0], wanted)
+
+
+def test_what_is_found_stays_in_the_cache_and_is_made_anew_where_that_goes(
+    recordings: list[Path], tmp_path: Path
+) -> None:
+    wanted = analyse_corpus(recordings, CONFIG, read=read_samples, cache=False, workers=1)
+    for workers in (1, 2):
+        cache = tmp_path / f"cache-{workers}"
+        found = analyse_corpus(recordings, CONFIG, read=read_samples, cache=cache, workers=workers)
+        assert len(entries(cache)) == len(found) == 18
+        assert same(found[-1], wanted[17])
+        assert all(map(same, found[3:5], wanted[3:5]))
+        entries(cache)[0].unlink()
+        entries(cache)[1].write_bytes(b"no archive")
+        assert all(map(same, found, wanted))
+        with pytest.raises(IndexError):
+            found[18]
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(
@@ -139,4 +157,4 @@ def test_a_missing_recording_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_to_analyse_is_no_mistake() -> None:
-    assert analyse_corpus([], CONFIG, read=read_samples, cache=False) == []
+    assert len(analyse_corpus([], CONFIG, read=read_samples, cache=False)) == 0

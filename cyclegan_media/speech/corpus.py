@@ -9,8 +9,10 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -34,6 +36,8 @@ is sent to other processes."""
 
 _FILES_PER_PROCESS = 8
 """Starting a process takes about as long as analysing this many sentences."""
+_AHEAD = 4
+"""Recordings that are laid out for each process, so that none waits for the next."""
 
 Progress = Callable[[int, int], None]
 """Told how many recordings are done, and of how many."""
@@ -49,7 +53,7 @@ def analyse_corpus(
     cache: Path | bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[Features]: ...
+) -> Sequence[Features]: ...
 
 
 @overload
@@ -61,7 +65,7 @@ def analyse_corpus(
     cache: Path | bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[LogMel]: ...
+) -> Sequence[LogMel]: ...
 
 
 def analyse_corpus(
@@ -73,8 +77,10 @@ def analyse_corpus(
     cache: Path | bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[Features] | list[LogMel]:
+) -> Sequence[Features] | Sequence[LogMel]:
     """Analyse recordings; equal content and settings are analysed only once, ever.
+
+    With a cache, memory does not hold what is found: each access reads an entry.
 
     Args:
         paths: files that ``read`` can read.
@@ -94,26 +100,73 @@ def analyse_corpus(
     """
     config = config or AnalysisConfig()
     folder = cache_folder() if cache is None or cache is True else cache
-    results: dict[int, Any] = {}
-    jobs: dict[int, _Job] = {}
-    for index, path in enumerate(map(Path, paths)):
+    corpus = _Corpus(paths, config, read, aperiodicity, folder or None)
+    missing = [index for index in range(len(paths)) if not corpus.remembers(index)]
+    done = len(paths) - len(missing)
+    if progress is not None:
+        for number in range(done):
+            progress(number + 1, len(paths))
+    workers = min(workers or _cores(), -(-len(missing) // _FILES_PER_PROCESS))
+    results = _in_turn if workers <= 1 else partial(_in_processes, workers=workers)
+    for index, features in results(corpus, missing):
+        if features is not None:
+            corpus.held[index] = features
+        done += 1
+        if progress is not None:
+            progress(done, len(paths))
+    return corpus
+
+
+class _Corpus(Sequence[Any]):
+    """Recordings, analysed; what the cache holds is read from it when asked for."""
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        config: VoiceAnalysis,
+        read: Read,
+        aperiodicity: bool,
+        folder: Path | None,
+    ) -> None:
+        self._paths, self._config, self._read = paths, config, read
+        self._aperiodicity, self._folder = aperiodicity, folder
+        self._kind: type[Any] = LogMel if isinstance(config, LogMelConfig) else Features
+        self._keys: list[str] = []
+        if folder is not None:
+            self._keys = [_key(Path(path), config, aperiodicity) for path in paths]
+        self.held: dict[int, Any] = {}
+        """What no cache holds."""
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        if index in self.held:
+            return self.held[index]
+        job = self.job(index)
+        cached = _load(job.entry, self._kind)
+        return job.run() if cached is None else cached
+
+    def job(self, index: int) -> _Job:
+        """What analyses a recording."""
         entry = None
-        if folder:
-            entry = folder / "speech" / f"{_key(path, config, aperiodicity)}.npz"
-        kind: type[Any] = LogMel if isinstance(config, LogMelConfig) else Features
-        cached = _load(entry, kind)
-        if cached is None:
-            jobs[index] = _Job(path, config, read, aperiodicity, entry)
-            continue
-        results[index] = cached
-        if progress is not None:
-            progress(len(results), len(paths))
-    workers = min(workers or _cores(), -(-len(jobs) // _FILES_PER_PROCESS))
-    for index, features in _in_turn(jobs) if workers <= 1 else _in_processes(jobs, workers):
-        results[index] = features
-        if progress is not None:
-            progress(len(results), len(paths))
-    return [results[index] for index in range(len(paths))]
+        if self._folder is not None:
+            entry = self._folder / "speech" / f"{self._keys[index]}.npz"
+        path = Path(self._paths[index])
+        return _Job(path, self._config, self._read, self._aperiodicity, entry)
+
+    def remembers(self, index: int) -> bool:
+        """Whether the cache has it, whole."""
+        return bool(self._keys) and _load(self.job(index).entry, self._kind) is not None
 
 
 class _Job(NamedTuple):
@@ -127,13 +180,16 @@ class _Job(NamedTuple):
         samples = self.read(self.path, self.config.sample_rate)
         try:
             if isinstance(self.config, LogMelConfig):
-                features: Features | LogMel = self.config.analyse(samples)
-            else:
-                features = analyse(samples, self.config, aperiodicity=self.aperiodicity)
+                return self.config.analyse(samples)
+            return analyse(samples, self.config, aperiodicity=self.aperiodicity)
         except CycleganMediaError as error:
             raise type(error)(f"{self.path}: {error}") from error
-        if self.entry is not None:
-            _store(self.entry, features)
+
+    def store(self) -> Features | LogMel | None:
+        """Analyse into the cache; what it cannot take is returned."""
+        features = self.run()
+        if self.entry is not None and _store(self.entry, features):
+            return None
         return features
 
 
@@ -143,9 +199,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _in_turn(jobs: dict[int, _Job]) -> Iterator[tuple[int, Features | LogMel]]:
-    for index, job in jobs.items():
-        yield index, job.run()
+_Result = tuple[int, Features | LogMel | None]
+"""Which recording is done, and what was found where no cache has it."""
+
+
+def _in_turn(corpus: _Corpus, missing: Sequence[int]) -> Iterator[_Result]:
+    for index in missing:
+        yield index, corpus.job(index).store()
 
 
 def _use_one_core() -> None:
@@ -158,21 +218,28 @@ def _use_one_core() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _in_processes(jobs: dict[int, _Job], workers: int) -> Iterator[tuple[int, Features | LogMel]]:
+def _in_processes(corpus: _Corpus, missing: Sequence[int], workers: int) -> Iterator[_Result]:
     # Started afresh rather than forked: a fork of a process with threads may deadlock.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_core)
+    waiting = iter(missing)
+    futures: dict[Future[Features | LogMel | None], int] = {}
     try:
-        futures = {pool.submit(job.run): index for index, job in jobs.items()}
-        for future in as_completed(futures):
-            index = futures[future]
-            try:
-                yield index, future.result()
-            except BrokenProcessPool as error:
-                raise RunError(
-                    f"{jobs[index].path}: an analysing process ended early (out of memory, or the"
-                    " calling script lacks its __main__ guard); use fewer workers"
-                ) from error
+        while True:
+            for index in islice(waiting, _AHEAD * workers - len(futures)):
+                futures[pool.submit(corpus.job(index).store)] = index
+            if not futures:
+                return
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                index = futures.pop(future)
+                try:
+                    yield index, future.result()
+                except BrokenProcessPool as error:
+                    raise RunError(
+                        f"{corpus.job(index).path}: an analysing process ended early (out of"
+                        " memory, or the calling script lacks its __main__ guard); use fewer"
+                        " workers"
+                    ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -191,7 +258,8 @@ def _key(path: Path, config: VoiceAnalysis, aperiodicity: bool) -> str:
     return digest.hexdigest()
 
 
-def _store(entry: Path, features: Features | LogMel) -> None:
+def _store(entry: Path, features: Features | LogMel) -> bool:
+    """Whether it could be written; a cache that cannot only costs time."""
     arrays = {name: value for name, value in vars(features).items() if value is not None}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -199,7 +267,8 @@ def _store(entry: Path, features: Features | LogMel) -> None:
         with atomic_file(entry, overwrite=True) as partial:
             partial.write_bytes(buffer.getvalue())
     except CycleganMediaError:
-        return  # a cache that cannot be written only costs time
+        return False
+    return True
 
 
 def _load(entry: Path | None, kind: type[AnyFeatures]) -> AnyFeatures | None:
