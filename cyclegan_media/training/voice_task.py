@@ -195,7 +195,8 @@ class VoiceTask:
             both = active[:-lag] & active[lag:]
             pairs.append(np.concatenate([spectrum[:, :-lag][:, both], spectrum[:, lag:][:, both]]))
         joined = np.concatenate(pairs, axis=1)
-        return joined[:, :: max(1, joined.shape[1] // _MOST_PAIRS)]
+        # A copy, since a view would keep all of it in memory for as long as the training takes.
+        return joined[:, :: max(1, joined.shape[1] // _MOST_PAIRS)].copy()
 
     def _cycle_error(
         self, real: Sequence[VoiceFeatures], again: Sequence[VoiceFeatures], side: Side
