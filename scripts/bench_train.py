@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan_media.core import CycleGAN, training_step
+from cyclegan_media.device import Device
 from cyclegan_media.recipe import Recipe, build_networks, build_objective, load_recipe
-from cyclegan_media.training.processes import Device, Precision, make_fabric
+from cyclegan_media.training.processes import Precision, make_fabric
 from cyclegan_media.training.state import initial_state, update_average
 from cyclegan_media.translate.precision import has_bf16
 

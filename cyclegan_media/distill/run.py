@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan_media.backbones import Backbone, build, spec_of
+from cyclegan_media.device import Device
 from cyclegan_media.distill.frames import learning_crops
 from cyclegan_media.distill.learn import Settings, learn
 from cyclegan_media.distill.student import operations, student_spec
@@ -26,7 +27,7 @@ from cyclegan_media.pretrained import (
     check_target,
     save_model,
 )
-from cyclegan_media.training.processes import Device, Precision, interrupt_flag, make_fabric
+from cyclegan_media.training.processes import Precision, interrupt_flag, make_fabric
 from cyclegan_media.translate import Translator
 
 logger = logging.getLogger("cyclegan_media")

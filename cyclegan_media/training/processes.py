@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 
+from cyclegan_media.device import Device, choose_device
 from cyclegan_media.errors import UserError
 
 logger = logging.getLogger("cyclegan_media")
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -28,18 +28,15 @@ def make_fabric(device: Device, precision: Precision) -> Fabric:
     Raises:
         UserError: the device is not there, or cannot train at this precision.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this machine or this build of torch has no CUDA device")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("--device mps: this machine or this build of torch has no MPS device")
-    on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    chosen = choose_device(device).type
+    on_cuda = chosen == "cuda"
     if precision == "auto":
         precision = "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and not on_cuda:
         raise UserError("--precision fp16: trains on CUDA devices only; use bf16 or fp32 here")
     ranks, local_ranks = _from_environment("WORLD_SIZE"), _from_environment("LOCAL_WORLD_SIZE")
     fabric = Fabric(
-        accelerator=device,
+        accelerator=chosen,
         devices=local_ranks,
         num_nodes=max(1, ranks // local_ranks),
         strategy="ddp" if ranks > 1 else "auto",

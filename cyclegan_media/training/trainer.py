@@ -26,6 +26,7 @@ from cyclegan_media.core import (
 )
 from cyclegan_media.datasets.discover import Files
 from cyclegan_media.datasets.unpaired import unpaired_batches
+from cyclegan_media.device import Device
 from cyclegan_media.errors import RunError, from_os_error
 from cyclegan_media.pretrained import PretrainedModel
 from cyclegan_media.recipe import Recipe, build_objective
@@ -40,7 +41,6 @@ from cyclegan_media.training.checkpoint import (
 )
 from cyclegan_media.training.log import Log, Meter, summary
 from cyclegan_media.training.processes import (
-    Device,
     Precision,
     interrupt_flag,
     loading_processes,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
-
-import torch
+from typing import TYPE_CHECKING, TypedDict
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.pretrained import Direction
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.video import Progress
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 StrPath = str | os.PathLike[str]
 Example = StrPath | Pictures
 """A picture file, or a picture in memory as :meth:`Translator.translate` takes it."""
@@ -115,17 +112,3 @@ class FileOptions(TypedDict, total=False):
     samples: int | None
     seed: int | None
     latent_from: Example | None
-
-
-def choose_device(device: Device) -> torch.device:
-    """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        UserError: this machine lacks it.
-    """
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
-    if not has.get(device, True):
-        raise UserError(f"device {device}: this machine or this build of torch has none")
-    return torch.device(device)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cyclegan_media.backbones.registry import Backbone, Modality
+from cyclegan_media.device import Device, choose_device
 from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.media.provenance import Provenance, comment_tags
 from cyclegan_media.media.video import VideoReader
@@ -25,14 +26,7 @@ from cyclegan_media.translate.engine import Engine
 from cyclegan_media.translate.folder import Job, check_kind, plan, run
 from cyclegan_media.translate.image import Apply, make_apply, translate_image, translate_pictures
 from cyclegan_media.translate.latent import Codes
-from cyclegan_media.translate.options import (
-    Device,
-    Example,
-    FileOptions,
-    Options,
-    StrPath,
-    choose_device,
-)
+from cyclegan_media.translate.options import Example, FileOptions, Options, StrPath
 from cyclegan_media.translate.precision import Precision
 from cyclegan_media.translate.provenance import provenance_of
 from cyclegan_media.translate.tiles import Tile
