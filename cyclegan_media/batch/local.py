@@ -58,7 +58,14 @@ class LocalEngine:
         for model in models:
             assert worker is not None
             options = self._options
-            worker.send({"open": model, "device": options.device, "precision": options.precision})
+            worker.send(
+                {
+                    "open": model,
+                    "device": options.device,
+                    "precision": options.precision,
+                    "runtime": options.runtime,
+                }
+            )
             answer: dict[str, Any] | None = {"ready": True}
             while answer is not None and "ready" in answer:
                 _, answer = self._events.get()

@@ -77,6 +77,7 @@ def make_plan(
     models: Mapping[str, ModelInfo],
     destination: Destination,
     precision: str,
+    runtime: str = "torch",
 ) -> list[Planned]:
     """Check every file against its model, the destination and the other files.
 
@@ -96,6 +97,10 @@ def make_plan(
     for (entry, target), (size, stamp) in zip(jobs, stamps, strict=True):
         model = models[entry.model]
         _check_model(entry, model)
+        if runtime == "onnx" and isinstance(entry.settings.tile, int):
+            raise UserError(
+                f"{entry.where}: tile: ONNX Runtime computes pictures as a whole; leave it out"
+            )
         key = _key(destination, target, entry.where)
         if key in taken:
             raise UserError(f"{entry.where}: output {target!r} is also that of {taken[key]}")
@@ -106,6 +111,7 @@ def make_plan(
             "model": model.fingerprint,
             "precision": "fp32" if precision == "auto" else precision,
             "source": _same_everywhere(entry.source),
+            **({} if runtime == "torch" else {"runtime": runtime}),
             **entry.settings.result,
         }
         planned.append(

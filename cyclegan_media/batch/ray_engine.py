@@ -51,7 +51,11 @@ class RayEngine:
         if self._is_ours:
             _start(ray, options.ray_address)
         has = ray.cluster_resources()
-        on_gpus = options.device in ("auto", "cuda") and has.get("GPU", 0) > 0
+        on_gpus = (
+            options.runtime == "torch"
+            and options.device in ("auto", "cuda")
+            and has.get("GPU", 0) > 0
+        )
         self._needs = {"num_cpus": 1, "num_gpus": int(on_gpus)}
         self._places = options.workers or max(1, int(has.get("GPU" if on_gpus else "CPU", 1)))
 
@@ -69,7 +73,9 @@ class RayEngine:
         found = {}
         for model in models:
             place = str(Path(model).absolute())
-            ref = self._remote(_open).remote(place, self._options.device, self._options.precision)
+            options = self._options
+            where = (place, options.device, options.precision, options.runtime)
+            ref = self._remote(_open).remote(*where)
             try:
                 answer = self._ray.get(ref)
             except self._ray.exceptions.RayError as error:
@@ -152,10 +158,10 @@ def _start(ray: Any, address: str | None) -> None:
             signal.signal(signal.SIGTERM, before)
 
 
-def _open(model: str, device: str, precision: str) -> dict[str, Any]:
+def _open(model: str, device: str, precision: str, runtime: str) -> dict[str, Any]:
     """In a process of Ray."""
     try:
-        return _work.open(model, device, precision)
+        return _work.open(model, device, precision, runtime)
     except CycleganMediaError as error:
         return {"refused": str(error), "user": isinstance(error, UserError)}
 

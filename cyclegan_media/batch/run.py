@@ -92,7 +92,7 @@ def run_batch(
         _remove(scratch)  # of a batch that was killed
         show.opening(len(entries))
         models = engine.describe(list(dict.fromkeys(entry.model for entry in entries)))
-        plan = make_plan(entries, models, destination, options.precision)
+        plan = make_plan(entries, models, destination, options.precision, options.runtime)
         with WorkList(state / WORK_LIST) as work:
             if destination.folder is not None:
                 for target in work.running():
@@ -251,6 +251,7 @@ class _Batch:
             threads=self._engine.threads,
             overwrite=self._options.overwrite or row.attempts > 1,
             max_download=self._options.max_download,
+            runtime=self._options.runtime,
         )
         self._engine.submit(task, alone=alone)
 

@@ -76,6 +76,8 @@ class BatchOptions:
     """A model folder; ``None`` where every row of the manifest names one."""
     settings: FileSettings = field(default_factory=FileSettings)
     """Of every file, unless its row says otherwise."""
+    runtime: Literal["torch", "onnx"] = "torch"
+    """What runs the networks; ``onnx`` takes exported models, too."""
     device: str = "auto"
     precision: str = "auto"
     engine: Literal["local", "ray"] = "local"

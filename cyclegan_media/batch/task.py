@@ -56,6 +56,7 @@ class Task:
     threads: int
     overwrite: bool
     max_download: int
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,20 @@ class Work:
     """The models that a worker holds, and what it does with them."""
 
     def __init__(self) -> None:
-        self._models: OrderedDict[tuple[str, str, str], Translator] = OrderedDict()
+        self._models: OrderedDict[tuple[Any, ...], Translator] = OrderedDict()
 
-    def open(self, model: str, device: str, precision: str) -> dict[str, Any]:
+    def open(
+        self, model: str, device: str, precision: str, runtime: str = "torch"
+    ) -> dict[str, Any]:
         """Load a model; :class:`ModelInfo` as plain data.
 
         Raises:
-            UserError: it is no model, or this machine lacks the device.
+            UserError: it is no model, this machine lacks the device or the runtime, or the runtime
+                the device or the precision.
         """
         import torch
 
-        translator = self._translator(model, device, precision)
+        translator = self._translator(model, device, precision, runtime)
         kind = translator.device.type
         gpus = torch.cuda.device_count() if kind == "cuda" else int(kind != "cpu")
         return asdict(
@@ -121,7 +125,7 @@ class Work:
         import torch
 
         torch.set_num_threads(task.threads)
-        translator = self._translator(task.model, task.device, task.precision)
+        translator = self._translator(task.model, task.device, task.precision, task.runtime)
         settings = FileSettings.model_validate_json(task.settings)
         done = 0
 
@@ -147,15 +151,22 @@ class Work:
             return 1
         return done if kind == "video" and translator.modality == "image" else None
 
-    def _translator(self, model: str, device: str, precision: str) -> Translator:
-        from cyclegan_media.translate import Translator
+    def _translator(
+        self, model: str, device: str, precision: str, runtime: str = "torch"
+    ) -> Translator:
+        import torch
 
-        key = (model, device, precision)
+        from cyclegan_media.export import open_model
+
+        # ONNX Runtime takes as many threads as there are when a model is loaded.
+        threads = torch.get_num_threads() if runtime == "onnx" else None
+        key = (model, device, precision, runtime, threads)
         if key not in self._models:
             while len(self._models) >= _MODELS_KEPT:
                 self._models.popitem(last=False)
-            self._models[key] = Translator.load(
+            self._models[key] = open_model(
                 model,
+                runtime,  # type: ignore[arg-type]
                 device=device,  # type: ignore[arg-type]
                 precision=precision,  # type: ignore[arg-type]
             )
@@ -170,11 +181,14 @@ def fingerprint(model: str) -> str:
         UserError: it cannot be read.
     """
     folder = Path(model)
+    exported = folder / "export.json"
     if not (folder / "config.json").exists() and (folder / "model").is_dir():
         folder /= "model"  # the folder of a training, as Translator.load takes it
     total = hashlib.sha256()
     try:
-        for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        # An export states the checksums of its graphs, which are held against them.
+        about = exported if exported.exists() else folder / "config.json"
+        for path in sorted([about, *folder.glob("*.safetensors")]):
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             total.update(f"{path.name} {digest}\n".encode())

@@ -95,7 +95,8 @@ def _listen(requests: queue.SimpleQueue[str]) -> None:
 def _answer(work: Work, request: dict[str, Any], say: Say) -> None:
     if "open" in request:
         try:
-            info = work.open(request["open"], request["device"], request["precision"])
+            where = (request[key] for key in ("open", "device", "precision", "runtime"))
+            info = work.open(*where)
             say({"opened": info})
         except CycleganMediaError as error:
             say({"refused": str(error), "user": isinstance(error, UserError)})

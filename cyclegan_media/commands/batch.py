@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan_media.commands.options import add_parser, natural, positive, quality, show_progress
+from cyclegan_media.commands.options import add_parser, positive, quality, show_progress
 from cyclegan_media.commands.translate_options import (
+    add_direction,
     add_face_options,
     add_machine_options,
+    add_provenance_options,
+    add_runtime,
+    add_sample_options,
     add_video_options,
     add_voice_options,
 )
@@ -55,12 +59,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="folder of the outputs, or its URL"
     )
-    parser.add_argument(
-        "--direction",
-        choices=("a2b", "b2a"),
-        default="a2b",
-        help="from domain A to B (default) or from B to A",
-    )
+    add_direction(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that no batch here made"
     )
@@ -73,18 +72,10 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_video_options(parser)
     add_face_options(parser)
     add_voice_options(parser)
-    other = parser.add_argument_group("other settings")
-    other.add_argument(
-        "--seed", type=natural, metavar="N", help="of a many-to-many model's style (default: 0)"
-    )
-    other.add_argument(
-        "--no-provenance",
-        action="store_false",
-        dest="provenance",
-        help="do not say in the outputs' tags that they are synthetic",
-    )
+    add_sample_options(parser, several=False)
+    add_provenance_options(parser, signed=False)
     _add_running(parser)
-    add_machine_options(parser)
+    add_runtime(add_machine_options(parser))
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
@@ -188,6 +179,7 @@ def _options(args: argparse.Namespace) -> BatchOptions:
     return BatchOptions(
         model=args.model,
         settings=settings,
+        runtime=args.runtime,
         device=args.device,
         precision=args.precision,
         engine=args.engine,

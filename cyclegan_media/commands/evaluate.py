@@ -14,7 +14,11 @@ from cyclegan_media.commands.options import (
     print_json,
     show_progress,
 )
-from cyclegan_media.commands.translate_options import add_voice_options, make_conversion
+from cyclegan_media.commands.translate_options import (
+    add_runtime,
+    add_voice_options,
+    make_conversion,
+)
 
 _EXAMPLES = """\
 examples:
@@ -42,7 +46,8 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODEL",
-        help="a model folder; may be repeated, for models of one kind",
+        help="a model folder; may be repeated, for models of one kind (with --runtime onnx, an"
+        " exported one, too)",
     )
     parser.add_argument(
         "--run",
@@ -78,6 +83,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     _add_image_options(parser)
     add_device(parser)
+    add_runtime(parser)
     add_json(parser)
 
 
@@ -143,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
                 lpips=args.lpips,
                 clips=args.clips,
             ),
+            runtime=args.runtime,
             device=args.device,
             precision=args.precision,
             progress=show_progress(args),

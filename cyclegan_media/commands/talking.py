@@ -68,14 +68,14 @@ def is_talking(args: argparse.Namespace) -> bool:
 
 def prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], object]]:
     """The files of a command line with two models, and what translates one of them."""
-    from cyclegan_media.translate import Translator
+    from cyclegan_media.export import open_model
     from cyclegan_media.translate.folder import plan
     from cyclegan_media.translate.talking import Talking, translate_talking
 
     def load(name: str | None) -> Translator | None:
         if name is None:
             return None
-        return Translator.load(name, device=args.device, precision=args.precision)
+        return open_model(name, args.runtime, device=args.device, precision=args.precision)
 
     talking = Talking(
         video=load(args.video_model),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from cyclegan_media.commands import talking
 from cyclegan_media.commands.options import add_parser
 from cyclegan_media.commands.translate_options import (
+    add_direction,
     add_face_options,
     add_machine_options,
     add_provenance_options,
+    add_runtime,
     add_sample_options,
     add_speed_options,
     add_video_options,
@@ -69,12 +71,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUTPUT", help="a file or a folder"
     )
-    parser.add_argument(
-        "--direction",
-        choices=("a2b", "b2a"),
-        default="a2b",
-        help="from domain A to B (default) or from B to A",
-    )
+    add_direction(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and say what would be written"
@@ -87,13 +84,7 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_provenance_options(parser)
     machine = add_machine_options(parser, "int8")
     add_speed_options(machine)
-    machine.add_argument(
-        "--runtime",
-        choices=("torch", "onnx"),
-        default="torch",
-        help="what runs the networks; onnx takes an exported model, too, and computes in fp32 on"
-        " the CPU (default: torch)",
-    )
+    add_runtime(machine)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,15 +110,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], object]]:
     """The files of a command line with one model, and what translates one of them."""
-    from cyclegan_media.translate import Translator
+    from cyclegan_media.export import open_model
     from cyclegan_media.translate.folder import plan
 
-    if args.runtime == "onnx":
-        from cyclegan_media.export import load_onnx
-
-        translator = load_onnx(args.model)
-    else:
-        translator = Translator.load(args.model, device=args.device, precision=args.precision)
+    translator = open_model(args.model, args.runtime, device=args.device, precision=args.precision)
     options = make_options(args, translator.config.analysis)
     translator.check(options)
     jobs = plan(

@@ -1,4 +1,4 @@
-"""The options of translating, which ``translate`` and ``batch`` have in common."""
+"""The options of translating, which ``translate``, ``batch`` and others have in common."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.options import Options
+
+
+def add_direction(parser: argparse._ActionsContainer) -> None:
+    """Add ``--direction``."""
+    parser.add_argument(
+        "--direction",
+        choices=("a2b", "b2a"),
+        default="a2b",
+        help="from domain A to B (default) or from B to A",
+    )
 
 
 def add_video_options(parser: argparse.ArgumentParser) -> None:
@@ -135,8 +145,8 @@ def add_voice_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     return voices
 
 
-def add_provenance_options(parser: argparse.ArgumentParser) -> None:
-    """Add what concerns that outputs say that they are synthetic."""
+def add_provenance_options(parser: argparse.ArgumentParser, *, signed: bool = True) -> None:
+    """Add what concerns that outputs say that they are synthetic, ``signed`` if so wished."""
     group = parser.add_argument_group("provenance")
     group.add_argument(
         "--no-provenance",
@@ -144,6 +154,8 @@ def add_provenance_options(parser: argparse.ArgumentParser) -> None:
         dest="provenance",
         help="do not say in the output's tags that it is synthetic, and by which model",
     )
+    if not signed:
+        return
     group.add_argument(
         "--c2pa-cert",
         metavar="FILE",
@@ -152,21 +164,30 @@ def add_provenance_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--c2pa-key", metavar="FILE", help="and its private key (PEM)")
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
-    """Add what concerns models that have many translations of one input."""
+def add_sample_options(parser: argparse.ArgumentParser, *, several: bool = True) -> None:
+    """Add what concerns models that have many translations of one input.
+
+    Args:
+        several: whether an input may be translated several times, or by a picture's style.
+    """
     many = parser.add_argument_group("many-to-many models (recipe augmented)")
+    if several:
+        _add_several(many)
+    many.add_argument(
+        "--seed",
+        type=natural,
+        metavar="N",
+        help="draw other styles; one seed gives the same ones every time (default: 0)",
+    )
+
+
+def _add_several(many: argparse._ArgumentGroup) -> None:
     many.add_argument(
         "--samples",
         type=positive,
         metavar="N",
         help="write N translations of each input, each in a style of its own: out-1.jpg, out-2.jpg,"
         " …; number k has the same style for all inputs (default: one, which is the first)",
-    )
-    many.add_argument(
-        "--seed",
-        type=natural,
-        metavar="N",
-        help="draw other styles; one seed gives the same ones every time (default: 0)",
     )
     many.add_argument(
         "--latent-from",
@@ -196,6 +217,17 @@ def add_machine_options(
     )
     add_device(machine, *precisions)
     return machine
+
+
+def add_runtime(machine: argparse._ActionsContainer) -> None:
+    """Add ``--runtime``."""
+    machine.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what runs the networks; onnx takes an exported model, too, and computes in fp32 on"
+        " the CPU (default: torch)",
+    )
 
 
 def add_speed_options(machine: argparse._ActionsContainer) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan_media.datasets.discover import Files, find_files
+from cyclegan_media.device import Device
 from cyclegan_media.errors import UserError
+from cyclegan_media.export import Runtime, open_model
 from cyclegan_media.media.kinds import natural_order
 from cyclegan_media.translate import Translator
-from cyclegan_media.translate.options import Device
 from cyclegan_media.translate.precision import Precision
 
 StrPath = str | os.PathLike[str]
@@ -70,6 +71,7 @@ def load_models(
     taken: Collection[str] = (),
     *,
     runs: Mapping[str, StrPath] | None = None,
+    runtime: Runtime = "torch",
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> dict[str, Translator]:
@@ -79,6 +81,7 @@ def load_models(
         folders: of models or of trainings.
         taken: names of other rows.
         runs: further folders, by the name of their row.
+        runtime: what runs them; see :func:`cyclegan_media.export.open_model`.
 
     Raises:
         UserError: none, a folder that cannot be read, or models of pictures beside models of
@@ -88,7 +91,7 @@ def load_models(
     wanted = [*folders, *runs.values()]
     if not wanted:
         raise UserError("no model to evaluate: name one by --model, or a training by --run")
-    models = [Translator.load(folder, device=device, precision=precision) for folder in wanted]
+    models = [open_model(folder, runtime, device=device, precision=precision) for folder in wanted]
     for folder, model in zip(wanted, models, strict=True):
         if model.modality != models[0].modality:
             raise UserError(

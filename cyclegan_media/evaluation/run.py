@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from cyclegan_media.datasets.discover import Files
+from cyclegan_media.device import Device
 from cyclegan_media.errors import UserError
 from cyclegan_media.evaluation import history, image, voice
 from cyclegan_media.evaluation.embedding import load_embedding
@@ -21,10 +22,11 @@ from cyclegan_media.evaluation.image_settings import RESERVED, ImageSettings
 from cyclegan_media.evaluation.inputs import StrPath, choose_files, describe_models, load_models
 from cyclegan_media.evaluation.report import Part, Report, check_report, write_report
 from cyclegan_media.evaluation.tables import Measure, Table
+from cyclegan_media.export import Runtime, open_model
 from cyclegan_media.page.fragments import definitions
 from cyclegan_media.pretrained.folder import toolkit_version
 from cyclegan_media.translate import Translator
-from cyclegan_media.translate.options import Device, Options
+from cyclegan_media.translate.options import Options
 from cyclegan_media.translate.precision import Precision
 
 
@@ -42,6 +44,8 @@ class Settings:
     """Voices: an ONNX model (:mod:`.embedding`) for the verifier."""
     image: ImageSettings = field(default_factory=ImageSettings)
     """How pictures and clips are measured."""
+    runtime: Runtime = "torch"
+    """What runs the networks; ``onnx`` takes exported models, too."""
     device: Device = "auto"
     precision: Precision = "auto"
     progress: bool = False
@@ -92,7 +96,11 @@ def evaluate(
     settings = settings or Settings()
     page, trainings = Path(out), _named([Path(run) for run in runs])
     check_report(page, overwrite=overwrite)
-    where: dict[str, Any] = {"device": settings.device, "precision": settings.precision}
+    where: dict[str, Any] = {
+        "runtime": settings.runtime,
+        "device": settings.device,
+        "precision": settings.precision,
+    }
     loaded = load_models(
         models,
         (*voice.RESERVED, *RESERVED),
@@ -115,7 +123,7 @@ def evaluate(
 
             def score(folder: Path, bar: Any = bar) -> history.Scores:
                 bar.update()
-                return evaluation.score(Translator.load(folder, **where))
+                return evaluation.score(open_model(folder, **where))
 
             traces[name] = history.trace(run, score)
     report = _report(evaluation, loaded, traces, settings, files)
@@ -164,6 +172,7 @@ def _report(
         "Date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         "Toolkit": toolkit_version(),
         "PyTorch": torch.__version__,
+        **({"Networks": "run by ONNX Runtime"} if settings.runtime == "onnx" else {}),
         "Machine": f"{platform.system()} {platform.machine()}, models on {_device(models)}",
         "Held out": _held_out(files, settings),
         **evaluation.facts(),

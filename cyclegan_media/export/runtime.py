@@ -14,14 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan_media.backbones.registry import Backbone, BackboneConfig
+from cyclegan_media.device import Device
 from cyclegan_media.errors import RunError, UserError, from_os_error
-from cyclegan_media.export.folder import MANIFEST, STATISTICS, Graph, read_manifest, write_export
+from cyclegan_media.export.folder import (
+    MANIFEST,
+    STATISTICS,
+    Graph,
+    Runtime,
+    read_manifest,
+    write_export,
+)
 from cyclegan_media.pretrained import PretrainedModel
 from cyclegan_media.pretrained.hub import is_hub_name
 from cyclegan_media.pretrained.tensors import read_tensors
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.image import Apply
 from cyclegan_media.translate.options import Options
+from cyclegan_media.translate.precision import Precision
 
 
 class OnnxGenerator(Backbone):
@@ -92,6 +101,35 @@ def load_onnx(path: str | os.PathLike[str]) -> Translator:
     with tempfile.TemporaryDirectory() as made:
         write_export(translator.model, translator.name, Path(made), "onnx")
         return _load(Path(made))
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    runtime: Runtime = "torch",
+    *,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> Translator:
+    """A model as a translator whose networks PyTorch or ONNX Runtime computes.
+
+    Args:
+        path: a model folder, that of a training, or a model of the Hub; for ONNX Runtime, an
+            exported model, too.
+
+    Raises:
+        UserError: see :meth:`Translator.load` and :func:`load_onnx`; or ONNX Runtime is asked for
+            another device than the CPU, or another precision than fp32.
+    """
+    if runtime == "onnx":
+        for name, given, known in (("device", device, "cpu"), ("precision", precision, "fp32")):
+            if given not in ("auto", known):
+                raise UserError(
+                    f"--{name} {given}: ONNX Runtime computes in fp32 on the CPU; leave it out"
+                )
+        return load_onnx(path)
+    if not is_hub_name(path) and (Path(path) / MANIFEST).is_file():
+        raise UserError(f"{path}: is an exported model; run it with --runtime onnx")
+    return Translator.load(path, device=device, precision=precision)
 
 
 def _load(folder: Path) -> Translator:
