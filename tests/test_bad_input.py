@@ -510,7 +510,7 @@ def test_a_full_disk_while_translating(
     elif kind == "clip":
         source = write_clip(tmp_path / "a.mp4", make_scene(0), "a", 2.0, 24, (128, 128))
     else:
-        source = write_audio(tmp_path / "a.wav", hum(2.0), 16000)
+        source = write_audio(tmp_path / "a.wav", 0.3 * hum(2.0), 16000)
     model = voice_model if kind in ("voice", "opus") else image_model
     target = small_disk / ("b.opus" if kind == "opus" else f"b{source.suffix}")
     refused(
