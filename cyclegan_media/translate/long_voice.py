@@ -14,7 +14,7 @@ from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB
 
 Samples = NDArray[np.float32]
 Convert = Callable[[Samples, float], Samples]
-"""Converts ``(n,)``, where frames within so many dB of its loudest are speech."""
+"""Converts ``(n,)``, where frames within so many dB of its loudest are speech; below 0, none is."""
 
 WHOLE_SECONDS = 30.0
 """What is no longer is converted at once."""
@@ -33,8 +33,8 @@ def convert_sections(
 ) -> Iterator[Samples]:
     """Blocks ``(n,)`` of the converted recording, as many samples as it has in all.
 
-    What is speech is judged by the loudest place of the whole recording. A section with nothing
-    within 30 dB of that is a pause, and stays as it was recorded.
+    What is speech is judged by the loudest place of the whole recording: a section with nothing
+    within 30 dB of that is a pause.
 
     Args:
         levels: of ``source``, by :func:`cyclegan_media.media.audio_blocks.measure_levels`.
@@ -52,7 +52,7 @@ def convert_sections(
         read = pieces(mono_blocks(source, stream), bounds)
         for (start, stop), (left, _), piece in zip(sections, bounds, read, strict=True):
             range_db = ACTIVE_RANGE_DB - _below_loudest(levels, start, stop)
-            out = convert(piece, range_db) if range_db > 0 else piece
+            out = convert(piece, range_db)
             first = max(0, start - half)
             yield out[first - left : min(levels.samples, stop + half) - left]
 
