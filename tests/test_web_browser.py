@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_files import picture, tiny_model
+from talking_clips import write_clip
 from video_files import moving, write_video
 from web_pages import Server, served, slow_model, speech, voice_model, wait_for
 
 from cyclegan_media import load
-from cyclegan_media.media import read_image
+from cyclegan_media.demo.voices import SAMPLE_RATE, say
+from cyclegan_media.media import read_audio, read_image
+from cyclegan_media.media.info import read_provenance
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio", reason="needs the extra 'web'")
@@ -163,6 +166,27 @@ def test_a_clip_and_a_recording_are_converted_and_play(visitor: Visitor, tmp_pat
     assert visitor.plays("#before audio")
     assert visitor.plays("#after audio")
     assert visitor.download(tmp_path / "got.wav") == "said-ben.wav"
+
+
+def test_picture_and_voice_of_a_talking_clip_are_converted(
+    visitor: Visitor, models: Path, tmp_path: Path
+) -> None:
+    spoken = np.repeat(say(3, "a"), 48_000 // SAMPLE_RATE)[None]
+    clip = write_clip(tmp_path / "talk.mp4", [spoken])
+    visitor.choose("horses")
+    visitor.page.locator("button", has_text="Options").click()
+    visitor.page.locator("#voice input").click()
+    visitor.page.get_by_role("option", name="anna2ben: anna → ben").click()
+    visitor.drop(clip)
+    visitor.convert()
+    visitor.wait_for("done")
+    assert visitor.plays("#after video")
+    visitor.download(tmp_path / "got.mp4")
+    models_named = {record.model for record in read_provenance(tmp_path / "got.mp4")}
+    assert models_named == {"horses", "anna2ben"}
+    before, after = (read_audio(path) for path in (clip, tmp_path / "got.mp4"))
+    assert after.samples.shape == before.samples.shape
+    assert np.abs(after.samples - before.samples).max() > 0.05
 
 
 def test_what_is_said_into_the_microphone_is_converted(visitor: Visitor) -> None:

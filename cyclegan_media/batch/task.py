@@ -57,6 +57,9 @@ class Task:
     overwrite: bool
     max_download: int
     runtime: str = "torch"
+    voice: str | None = None
+    """A model that converts the voice of a clip, whose picture ``model`` translates."""
+    voice_direction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,10 @@ class Work:
         with _source(task) as source, _target(task) as target:
             options = _options(settings, translator, task.overwrite, progress)
             try:
-                translator.translate_file(Job(source, target), options)
+                if task.voice is None:
+                    translator.translate_file(Job(source, target), options)
+                else:
+                    self._translate_talking(task, source, target, options)
             except CycleganMediaError as error:
                 # Who reads the report knows the names of the batch, not those of local copies.
                 text = str(error)
@@ -150,6 +156,18 @@ class Work:
             told(1, 1)
             return 1
         return done if kind == "video" and translator.modality == "image" else None
+
+    def _translate_talking(self, task: Task, source: Path, target: Path, options: Options) -> None:
+        from cyclegan_media.translate.talking import Talking, translate_talking
+
+        video, voice = (
+            self._translator(str(model), task.device, task.precision, task.runtime)
+            for model in (task.model, task.voice)
+        )
+        way: Any = task.voice_direction
+        translate_talking(
+            source, target, Talking(video=video, voice=voice, voice_direction=way), options
+        )
 
     def _translator(
         self, model: str, device: str, precision: str, runtime: str = "torch"

@@ -85,8 +85,18 @@ class Conversions:
         for runner in self._runners:
             runner.start()
 
-    def submit(self, source: Path, target: Path, model: str, settings: FileSettings) -> Ticket:
+    def submit(
+        self,
+        source: Path,
+        target: Path,
+        model: str,
+        settings: FileSettings,
+        voice: tuple[str, str] | None = None,
+    ) -> Ticket:
         """Have a file translated when its turn comes.
+
+        Args:
+            voice: of a clip: the model that converts its voice, too, and the direction.
 
         Raises:
             UserError: too many wait already.
@@ -111,6 +121,8 @@ class Conversions:
                     threads=machine.threads(self._settings.workers),
                     overwrite=False,
                     max_download=MAX_DOWNLOAD,
+                    voice=None if voice is None else voice[0],
+                    voice_direction=None if voice is None else voice[1],
                 )
             )
             self._waiting.append(ticket)

@@ -73,6 +73,12 @@ class _Convert:
         self._offers = {offer.name: offer for offer in offers}
         self._sessions = sessions
         self._conversions = conversions
+        self._voices = {
+            f"{offer.name} {way}": (f"{offer.name}: {offer.direction(way)}", offer.path, way)
+            for offer in offers
+            if offer.modality == "voice"
+            for way in offer.directions
+        }
 
     def build(self) -> None:
         first = next(iter(self._offers.values()))
@@ -117,6 +123,16 @@ class _Convert:
         with gr.Accordion("Options", open=False):
             image, many = first.modality == "image", first.many
             with gr.Group(visible=image) as self.of_pictures:
+                self.voice = gr.Dropdown(
+                    [
+                        ("leave it", ""),
+                        *((words, key) for key, (words, *_) in self._voices.items()),
+                    ],
+                    value="",
+                    label="Voice of clips, converted in the same pass",
+                    visible=bool(self._voices),
+                    elem_id="voice",
+                )
                 self.steady = gr.Slider(
                     0, 0.95, 0, step=0.05, label="Steadiness of clips, against flicker"
                 )
@@ -166,7 +182,7 @@ class _Convert:
             )
         inputs = [
             *(self.model, self.direction, self.file, self.microphone, self.steady, self.faces),
-            *(self.style, self.variance, self.pitch, self.synthesis),
+            *(self.style, self.variance, self.pitch, self.synthesis, self.voice),
         ]
         self.start.click(
             self._convert,
@@ -240,6 +256,7 @@ class _Convert:
         variance: float,
         pitch: str,
         synthesis: str,
+        voice: str,
         request: gr.Request,
     ) -> AsyncIterator[tuple[Any, ...]]:
         idle = (gr.Button(interactive=True), gr.Button(interactive=False))
@@ -270,7 +287,8 @@ class _Convert:
                 synthesis=synthesis,
             )
             target = session.new_folder() / _output_name(source, offer, direction)
-            ticket = self._conversions.submit(source, target, offer.path, settings)
+            spoken_by = self._voice(voice, offer, source)
+            ticket = self._conversions.submit(source, target, offer.path, settings, spoken_by)
             session.cancel = ticket.cancel
             while not ticket.ended:
                 ahead = self._conversions.before(ticket)
@@ -283,6 +301,15 @@ class _Convert:
             if ticket is not None:
                 ticket.cancel()  # of no effect on what has ended
                 session.cancel = None
+
+    def _voice(self, key: str, offer: Offer, source: Path) -> tuple[str, str] | None:
+        """The model that converts a clip's voice, and its direction."""
+        if not key or offer.modality != "image" or kind_of(source) != "video":
+            return None
+        if key not in self._voices:
+            raise UserError(f"{key}: there is no such voice here")
+        _, path, way = self._voices[key]
+        return path, way
 
     def _outcome(self, ticket: Ticket, source: Path, before: str) -> tuple[Any, Any, Any, Any]:
         nothing = gr.DownloadButton(value=None, interactive=False)
