@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -114,6 +115,26 @@ def test_an_error_in_any_stage_stops_all(stage: str, error: BaseException) -> No
     assert caught.value is error
     assert threads() == []
     assert len(read) < 20
+
+
+@pytest.mark.parametrize("stage", ["source", "work", "sink"])
+def test_a_stage_that_takes_its_time_is_the_busy_one(stage: str) -> None:
+    def at(name: str, item: int) -> int:
+        time.sleep(0.02 if name == stage else 0)
+        return item
+
+    start = time.perf_counter()
+    busy = overlapped(
+        (at("source", k) for k in range(20)),
+        lambda items: (at("work", item) for item in items),
+        lambda item: at("sink", item) and None,
+    )
+    run = time.perf_counter() - start
+    seconds = {"source": busy.source, "work": busy.work, "sink": busy.sink}
+    assert max(seconds, key=seconds.__getitem__) == stage
+    assert 20 * 0.02 <= seconds[stage] <= run
+    # What the others waited for is not theirs: together they are the rest of one run at most.
+    assert all(0 <= seconds[name] < seconds[stage] / 2 for name in seconds if name != stage)
 
 
 def test_the_thread_setting_of_torch_is_restored() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cyclegan_media.translate.folder import Job
+    from cyclegan_media.translate.stages import StageTimes
     from cyclegan_media.translate.translator import Translator
 
 _NAMES = ("audio_stream", "video_direction", "voice_direction")
@@ -66,7 +67,9 @@ def is_talking(args: argparse.Namespace) -> bool:
     return talking
 
 
-def prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], object]]:
+def prepare(
+    args: argparse.Namespace, timed: Callable[[StageTimes], object] | None
+) -> tuple[list[Job], Callable[[Job], object]]:
     """The files of a command line with two models, and what translates one of them."""
     from cyclegan_media.export import open_model
     from cyclegan_media.translate.folder import plan
@@ -86,7 +89,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], object
         gate=args.gate,
     )
     video = talking.video
-    options = make_options(args, None if video is None else video.config.analysis)
+    options = make_options(args, None if video is None else video.config.analysis, timed)
     talking.check(options)
     jobs = plan(args.input, args.output, "image", overwrite=args.overwrite, samples=args.samples)
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cyclegan_media.commands import talking
-from cyclegan_media.commands.options import add_parser
+from cyclegan_media.commands.options import add_json, add_parser, print_json
 from cyclegan_media.commands.translate_options import (
     add_direction,
     add_face_options,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cyclegan_media.errors import CycleganMediaError
     from cyclegan_media.translate.folder import Job
+    from cyclegan_media.translate.stages import StageTimes
 
 _EXAMPLES = """\
 examples:
@@ -40,6 +41,7 @@ examples:
   cyclegan-media translate talk.mp4 --video-model models/anna2ben_face \\
       --voice-model models/anna2ben -o as_ben.mp4
   cyclegan-media translate *.jpg -m models/horse2zebra -o zebras/ --dry-run
+  cyclegan-media translate horses.mp4 -m models/horse2zebra -o zebras.mp4 --stats
 
 Of a video the picture changes; sound, timing, rotation and subtitles stay. A model of voices
 takes recordings, or the sound of a video. Several inputs, or a folder, go into the folder OUTPUT
@@ -76,6 +78,13 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and say what would be written"
     )
+    parser.add_argument(
+        "--stats",
+        action="store_true",
+        help="say of each video how long reading, translating and writing worked, and which of them"
+        " is the limit",
+    )
+    add_json(parser)
     add_video_options(parser)
     add_face_options(parser)
     add_sample_options(parser)
@@ -90,31 +99,54 @@ def add(subparsers: Any, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from cyclegan_media.translate.folder import run
 
-    jobs, translate_file = talking.prepare(args) if talking.is_talking(args) else _prepare(args)
+    times: list[StageTimes] = []
+    prepare = talking.prepare if talking.is_talking(args) else _prepare
+    jobs, translate_file = prepare(args, times.append if args.stats else None)
     if args.dry_run:
+        if args.json:
+            print_json([_names(job) for job in jobs])
+            return 0
         for job in jobs:
             print(f"{job.source} → {job.target}")
         return 0
+    made: list[dict[str, Any]] = []
 
     def translate(job: Job) -> None:
+        times.clear()
         translate_file(job)
+        if args.json:
+            stats = {"stats": times[0].plain() if times else None} if args.stats else {}
+            made.append({**_names(job), **stats})
+            return
         if not args.quiet:
             print(job.target, flush=True)
+        for taken in times:
+            print(taken.table(), taken.verdict(), sep="\n", flush=True)
 
     def failed(job: Job, error: CycleganMediaError) -> None:
         print(f"error: {error}", file=sys.stderr)
 
-    run(jobs, translate, failed)
+    try:
+        run(jobs, translate, failed)
+    finally:
+        if args.json:
+            print_json(made)
     return 0
 
 
-def _prepare(args: argparse.Namespace) -> tuple[list[Job], Callable[[Job], object]]:
+def _names(job: Job) -> dict[str, Any]:
+    return {"input": str(job.source), "output": str(job.target)}
+
+
+def _prepare(
+    args: argparse.Namespace, timed: Callable[[StageTimes], object] | None
+) -> tuple[list[Job], Callable[[Job], object]]:
     """The files of a command line with one model, and what translates one of them."""
     from cyclegan_media.export import open_model
     from cyclegan_media.translate.folder import plan
 
     translator = open_model(args.model, args.runtime, device=args.device, precision=args.precision)
-    options = make_options(args, translator.config.analysis)
+    options = make_options(args, translator.config.analysis, timed)
     translator.check(options)
     jobs = plan(
         args.input,

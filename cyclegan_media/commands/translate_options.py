@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.translate.face import Faces
     from cyclegan_media.translate.options import Options
+    from cyclegan_media.translate.stages import StageTimes
 
 
 def add_direction(parser: argparse._ActionsContainer) -> None:
@@ -239,11 +240,16 @@ def add_speed_options(machine: argparse._ActionsContainer) -> None:
     )
 
 
-def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = None) -> Options:
+def make_options(
+    args: argparse.Namespace,
+    analysis: Mapping[str, Any] | None = None,
+    timed: Callable[[StageTimes], object] | None = None,
+) -> Options:
     """What the command line asks for.
 
     Args:
         analysis: of the model's ``config.json``, which says how its faces were cut out.
+        timed: see :attr:`Options.timed`.
     """
     from cyclegan_media.translate.options import Options
 
@@ -258,6 +264,7 @@ def make_options(args: argparse.Namespace, analysis: Mapping[str, Any] | None = 
         preset=args.preset,
         stream=args.video_stream,
         progress=show_progress(args),
+        timed=timed,
         steady=args.steady,
         samples=args.samples,
         seed=args.seed,

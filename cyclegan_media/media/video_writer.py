@@ -117,7 +117,11 @@ class VideoWriter:
         return tuple(self._tracks)
 
     def write(self, frame: VideoFrame, rgb: Tensor) -> None:
-        """Write a frame: the times of ``frame``, with the colours ``rgb``.
+        """Write a frame: the times of ``frame``, with the colours ``rgb`` (see :meth:`picture`)."""
+        self.encode(self.picture(rgb), frame.time, frame.duration * frame.time_base)
+
+    def picture(self, rgb: Tensor) -> av.VideoFrame:
+        """Colours as :meth:`encode` takes them.
 
         Args:
             rgb: ``(3, height, width)``, −1…1, upright, on any device.
@@ -126,7 +130,7 @@ class VideoWriter:
 
         stored = self._orientation.stored(rgb)
         planes = planes_from_rgb(stored, self.layout.coding, self.layout.block)
-        self.encode(self.layout.picture(planes), frame.time, frame.duration * frame.time_base)
+        return self.layout.picture(planes)
 
     def keep(self, frame: VideoFrame) -> None:
         """Write a frame as it is: its stored samples, where they are of :attr:`layout`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
+    from cyclegan_media.translate.stages import StageTimes
     from cyclegan_media.translate.video import Progress
 
 StrPath = str | os.PathLike[str]
@@ -49,6 +51,8 @@ class Options:
     stream: int | None = None
     progress: Progress | bool = False
     """Show a bar with the time left; or be told of a video's frames, as :func:`translate_video`."""
+    timed: Callable[[StageTimes], object] | None = None
+    """Told of each video how long its stages took."""
     steady: float = 0.0
     """β of :class:`cyclegan_media.translate.steady.SteadyApply`, at least 0 and below 1: how much a
     frame of a video takes over from the one before; 0 translates each by itself."""
@@ -103,6 +107,7 @@ class FileOptions(TypedDict, total=False):
     preset: str | None
     stream: int | None
     progress: Progress | bool
+    timed: Callable[[StageTimes], object] | None
     steady: float
     faces: Faces | None
     provenance: bool

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Generic, TypeVar
 
 import torch
@@ -14,6 +16,15 @@ T = TypeVar("T")
 
 _PATIENCE = 10.0
 """Seconds that an interrupted run waits for its threads; they end after their current item."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Seconds by the clock that each stage worked; what it waited for another is left out."""
+
+    source: float
+    work: float
+    sink: float
 
 
 class _StopError(Exception):
@@ -28,11 +39,15 @@ class _Queue(Generic[T]):
         self._capacity = capacity
         self._changed = threading.Condition()
         self._ended = self._stopped = False
+        self.waited_for_room = self.waited_for_items = 0.0
+        """Seconds, of the one thread at either end."""
 
     def put(self, item: T) -> None:
         """Wait for room, and append. Raises ``_StopError`` if nobody will take it."""
+        start = perf_counter()
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            self.waited_for_room += perf_counter() - start
             if self._stopped:
                 raise _StopError
             self._items.append(item)
@@ -41,8 +56,10 @@ class _Queue(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """Take items until the other end has ended. Raises ``_StopError`` if all is to stop."""
         while True:
+            start = perf_counter()
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped or self._items or self._ended)
+                self.waited_for_items += perf_counter() - start
                 if self._stopped:
                     raise _StopError
                 if not self._items:
@@ -71,7 +88,7 @@ def overlapped(
     sink: Callable[[T], None],
     *,
     capacity: int = 4,
-) -> None:
+) -> Busy:
     """Run ``for item in work(source): sink(item)`` with the three in parallel.
 
     ``source`` is iterated in one thread and ``sink`` is called in another; ``work`` runs in the
@@ -81,26 +98,47 @@ def overlapped(
     threads have ended when this function returns or raises, unless one hangs after an interrupt.
     Of several errors the first one in the order sink, work, source is raised, since the others may
     follow from it.
+
+    Returns:
+        How long each of the three was busy.
     """
     before, after = _Queue[T](capacity), _Queue[T](capacity)
     errors: dict[str, BaseException] = {}
+    lasted: dict[str, float] = {}
 
     def feed() -> None:
-        for item in source:
-            before.put(item)
+        with _timed(lasted, "source"):
+            for item in source:
+                before.put(item)
         before.end()
 
     def drain() -> None:
-        for item in after:
-            sink(item)
+        with _timed(lasted, "sink"):
+            for item in after:
+                sink(item)
 
     with _threads(errors, (before, after), source=feed, sink=drain):
         try:
-            for item in work(iter(before)):
-                after.put(item)
+            with _timed(lasted, "work"):
+                for item in work(iter(before)):
+                    after.put(item)
             after.end()
         except _StopError:
             pass
+    return Busy(
+        source=lasted["source"] - before.waited_for_room,
+        work=lasted["work"] - before.waited_for_items - after.waited_for_room,
+        sink=lasted["sink"] - after.waited_for_items,
+    )
+
+
+@contextmanager
+def _timed(lasted: dict[str, float], stage: str) -> Iterator[None]:
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        lasted[stage] = perf_counter() - start
 
 
 @contextmanager

@@ -32,6 +32,7 @@ _NO_PICTURE = (
     "batch_size",
     "tile",
     "progress",
+    "timed",
     "provenance",
     "credentials",
 )

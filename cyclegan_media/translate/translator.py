@@ -312,7 +312,7 @@ class Translator:
             from cyclegan_media.translate.steady import SteadyApply
 
             apply = SteadyApply(apply, options.steady)
-        translate_video(
+        result = translate_video(
             apply,
             job.source,
             job.target,
@@ -327,6 +327,8 @@ class Translator:
             untouched=untouched,
             sound=sound,
         )
+        if options.timed is not None:
+            options.timed(result.times)
 
     def provenance(self, medium: str, options: Options, *, parts: bool = False) -> list[Provenance]:
         """What a ``picture``, ``video`` or ``voice`` says of its making; nothing if so asked.

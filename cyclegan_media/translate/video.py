@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ from cyclegan_media.media.sound_track import NewSound
 from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_writer import VideoWriter
-from cyclegan_media.translate.pipeline import overlapped
+from cyclegan_media.translate.pipeline import Busy, overlapped
+from cyclegan_media.translate.stages import StageTimes, Stopwatch
 
 Apply = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int | None], None]
@@ -41,6 +43,8 @@ class VideoResult:
     """From the start of the first frame to the end of the last."""
     messages: tuple[str, ...]
     """What could not be kept as it was in the source; each was logged as well."""
+    times: StageTimes
+    """How long reading, translating and writing worked."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,17 @@ def translate_video(
             sound=sound,
         ) as writer:
             run = _Run(apply, video, writer, untouched or (lambda number: False))
+            start = perf_counter()
             with _shown(progress, video) as show, closing(run.batches(batch_size)) as batches:
-                overlapped(
+                busy = overlapped(
                     batches,
                     lambda read: run.translated(read, show),
                     run.write,
                     capacity=QUEUED,
                 )
-        return VideoResult(target, writer.frames, run.seconds, video.messages + writer.messages)
+            times = run.finish(busy, start)
+        messages = video.messages + writer.messages
+        return VideoResult(target, writer.frames, run.seconds, messages, times)
 
 
 class _Run:
@@ -132,6 +139,7 @@ class _Run:
         self._untouched = untouched
         self._start: Fraction | None = None
         self._end = Fraction(0)
+        self._to_rgb, self._from_rgb = Stopwatch(), Stopwatch()
 
     @property
     def seconds(self) -> Fraction:
@@ -148,9 +156,14 @@ class _Run:
                 else:
                     packets.append(item)
                 if len(frames) == size or len(packets) == _MAX_PACKETS:
-                    yield _batch(packets, frames)
+                    yield self._batch(packets, frames)
                     packets, frames = [], []
-        yield _batch(packets, frames)
+        yield self._batch(packets, frames)
+
+    def _batch(self, packets: list[TrackPacket], frames: list[VideoFrame]) -> _Batch:
+        with self._to_rgb:
+            colours = torch.stack([frame.tensor() for frame in frames]) if frames else None
+        return _Batch(packets, frames, colours)
 
     def translated(self, batches: Iterator[_Batch], show: Show) -> Iterator[_Batch]:
         """The same batches in their new colours."""
@@ -186,15 +199,31 @@ class _Run:
             if self._untouched(frame.number):
                 self._writer.keep(frame)
             else:
-                self._writer.write(frame, batch.colours[k])
+                with self._from_rgb:
+                    picture = self._writer.picture(batch.colours[k])
+                self._writer.encode(picture, frame.time, frame.duration * frame.time_base)
             if self._start is None:
                 self._start = frame.time
             self._end = frame.time + frame.duration * frame.time_base
 
-
-def _batch(packets: list[TrackPacket], frames: list[VideoFrame]) -> _Batch:
-    colours = torch.stack([frame.tensor() for frame in frames]) if frames else None
-    return _Batch(packets, frames, colours)
+    def finish(self, busy: Busy, start: float) -> StageTimes:
+        """Finish the file, for which an encoder may hold back dozens of frames."""
+        last = Stopwatch()
+        with last:
+            self._writer.close()
+        writing = busy.sink + last.seconds
+        to_rgb, from_rgb = self._to_rgb.seconds, self._from_rgb.seconds
+        return StageTimes(
+            self._writer.frames,
+            perf_counter() - start,
+            {"reading": busy.source, "translating": busy.work, "writing": writing},
+            {
+                "decoding": busy.source - to_rgb,
+                "to RGB": to_rgb,
+                "from RGB": from_rgb,
+                "encoding": writing - from_rgb,
+            },
+        )
 
 
 @contextmanager
