@@ -14,6 +14,7 @@ from video_files import moving, packets, picture, write_video
 
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.media import VideoFrame, VideoReader, VideoWriter
+from cyclegan_media.media.video_encoder import encoder_options
 
 
 def rewrite(source: Path, target: Path, **options: object) -> tuple[str, ...]:
@@ -294,6 +295,35 @@ def test_options_that_do_not_go_together_are_refused(
         rewrite(source, tmp_path / name, **options)
     assert "\n" not in str(caught.value)
     assert _open_files() == before
+
+
+NVENC = pytest.mark.skipif(
+    "h264_nvenc" not in av.codecs_available, reason="FFmpeg was built without NVENC"
+)
+
+
+@NVENC
+@pytest.mark.parametrize("codec", ["h264_nvenc", "hevc_nvenc", "av1_nvenc"])
+def test_nvenc_takes_the_rate_factor_for_its_quality(codec: str) -> None:
+    options = encoder_options(codec, "mp4", 23.5, "p5")
+    assert options == {"preset": "p5", "rc": "vbr", "cq": "23.5"}
+    # Else it would be told a quantiser that is next to lossless.
+    assert 0 < float(encoder_options(codec, "mp4", None, None)["cq"]) < 30
+    with pytest.raises(UserError, match=f"crf 0: leaves the quality to codec {codec}"):
+        encoder_options(codec, "mp4", 0, None)
+
+
+@NVENC
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there may be an NVENC here")
+@pytest.mark.parametrize("options", [{}, {"crf": 20, "preset": "p5"}, {"preset": "sideways"}])
+def test_an_encoder_without_its_hardware_is_refused_in_one_sentence(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    source = write_video(tmp_path / "source.mp4", moving(2))
+    message = "codec h264_nvenc: the hardware that it needs cannot be used here: .*; try h264"
+    with pytest.raises(UserError, match=message) as caught:
+        rewrite(source, tmp_path / "out.mp4", codec="h264_nvenc", **options)
+    assert "\n" not in str(caught.value)
 
 
 def _open_files() -> int:

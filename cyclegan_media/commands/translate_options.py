@@ -62,13 +62,16 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         help="the same, to another degree than 0.75: near 1 is steadier and less sharp",
     )
     video.add_argument(
-        "--codec", metavar="NAME", help="FFmpeg's name of the encoder (default: libx264)"
+        "--codec",
+        metavar="NAME",
+        help="FFmpeg's name of the encoder, for instance hevc, or h264_nvenc on an NVIDIA GPU"
+        " (default: libx264)",
     )
     video.add_argument(
         "--crf",
         type=quality,
         metavar="N",
-        help="quality: lower is better and larger (x264: 0 to 51)",
+        help="quality: lower is better and larger (x264: 0 to 51; NVENC: its cq)",
     )
     video.add_argument("--preset", metavar="NAME", help="speed of the encoder, for instance fast")
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.codec.codec import find_best_pix_fmt_of_list
+from av.codec.codec import Capabilities, find_best_pix_fmt_of_list
 from av.container import OutputContainer
 
 from cyclegan_media.errors import UserError
@@ -21,8 +21,12 @@ from cyclegan_media.media.video_format import (
 )
 
 DEFAULT_CODEC = "h264"
-DEFAULT_CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
-"""Constant rate factors at which a viewer sees hardly any loss; other encoders keep their own."""
+DEFAULT_CRF = {
+    **{"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24},
+    **{"h264_nvenc": 18, "hevc_nvenc": 20, "av1_nvenc": 24},
+}
+"""Constant rate factors at which a viewer sees hardly any loss; other encoders keep their own.
+NVENC's are those of the others for the same codec; they have not been compared."""
 _DEFAULT_QUANTISER = 3
 """For encoders without a rate factor: their scale from 1 (best) to 31."""
 _WRITTEN = frozenset(
@@ -127,8 +131,10 @@ def encoder_options(
 ) -> dict[str, str]:
     """The encoder's options, for a rate factor and a preset; ``None`` for what it does well by.
 
+    NVENC takes the rate factor for the target of its constant quality, ``cq``.
+
     Raises:
-        UserError: the encoder has no such option.
+        UserError: the encoder has no such option, or takes the value for something else.
     """
     known = {option.name for option in av.CodecContext.create(codec, "w").supported_options.private}
     options: dict[str, str] = {}
@@ -142,7 +148,12 @@ def encoder_options(
         raise UserError(f"crf: codec {codec} has none; leave it out")
     if crf is not None and "crf" in known:
         options["crf"] = f"{crf:g}"
-    elif crf is not None:
+    elif crf is not None:  # NVENC: quality rules where no bit rate is set
+        if crf == 0:
+            raise UserError(
+                f"crf 0: leaves the quality to codec {codec}; give 1 or more, or use codec libx264,"
+                " where 0 is without loss"
+            )
         options.update({"rc": "vbr", "cq": f"{crf:g}"})
     if codec in ("libvpx", "libvpx-vp9"):  # else minutes for each second of high definition
         options.update({"deadline": "good", "cpu-used": "4"})
@@ -167,7 +178,8 @@ def fit_to_encoder(
         The settings with the pixel format, and the layout of the pictures to hand over.
 
     Raises:
-        UserError: the encoder takes no format at this size, or refuses its options.
+        UserError: the encoder takes no format at this size, refuses its options, or needs hardware
+            that is not there.
     """
     left = _colour_formats(settings.codec)
     for _ in range(len(left)):
@@ -183,6 +195,7 @@ def fit_to_encoder(
             left.remove(best.name)
         else:
             return candidate, layout
+    _check_hardware(settings)
     height, width = settings.size
     options = ", ".join(f"{name} {value}" for name, value in settings.options.items())
     raise UserError(
@@ -204,6 +217,25 @@ def _colour_formats(codec: str) -> list[str]:
     return [found.name for found in chosen]
 
 
+def _check_hardware(settings: EncoderSettings) -> None:
+    """Whether an encoder that failed at least works for a plain picture.
+
+    Raises:
+        UserError: the hardware that it is for, or its driver, is missing.
+    """
+    if not av.Codec(settings.codec, "w").capabilities & Capabilities.hardware:
+        return
+    first = _colour_formats(settings.codec)[0]
+    plain = replace(settings, size=(256, 256), options={}, pixel_format=first)
+    try:
+        _try_out(plain)
+    except av.FFmpegError as error:
+        raise UserError(
+            f"codec {settings.codec}: the hardware that it needs cannot be used here"
+            f"{_reason(plain)}; try h264 or hevc"
+        ) from error
+
+
 def _try_out(settings: EncoderSettings) -> None:
     if settings.codec == "libsvtav1":  # it writes to the terminal itself
         os.environ.setdefault("SVT_LOG", "1")
@@ -215,8 +247,9 @@ def _try_out(settings: EncoderSettings) -> None:
 
 def _reason(settings: EncoderSettings) -> str:
     """What the encoder itself says, which FFmpeg tells its log alone."""
-    before = av.logging.get_level()
+    before, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # the last try may have said the same
     try:
         with av.logging.Capture() as log:
             _try_out(settings)
@@ -224,4 +257,5 @@ def _reason(settings: EncoderSettings) -> str:
         return "".join(f": {text.strip()}" for _, _, text in log[:1])
     finally:
         av.logging.set_level(before)
+        av.logging.set_skip_repeated(skips)
     return ""

@@ -65,7 +65,7 @@ class VideoWriter:
         codec: an encoder or codec by FFmpeg's name; ``None`` for H.264 where the container holds
             it.
         crf: constant rate factor, smaller is better; ``None`` for little visible loss (18 for
-            H.264).
+            H.264). NVENC takes it for its ``cq``.
         preset: how thoroughly to search, by the encoder's own names.
         tags: added to the file's metadata; a tag that the source has too keeps both texts.
         name: what messages call the file; ``None`` for ``path``.
