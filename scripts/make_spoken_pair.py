@@ -1,25 +1,34 @@
-"""Make two speakers out of two voices of eSpeak NG, who say the same sentences.
+"""Make two speakers out of two voices of a speech synthesiser, who say the same sentences.
 
     python scripts/make_spoken_pair.py --out spoken
+    python scripts/make_spoken_pair.py --program flite --out spoken
 
 Writes 35 sentences each, named as those of the Voice Conversion Challenge 2016: 100001 to 100030 to
-train on, 200001 to 200005 to measure on. Needs the program `espeak-ng`, which is not part of this
-project. The voices are of one pitch and one accent, but of two synthesisers: eSpeak's own, which
-adds formants up, and Klatt's, which filters a source.
+train on, 200001 to 200005 to measure on. Needs the program `espeak-ng` or `flite`, neither of which
+is part of this project. The voices of eSpeak NG are of one pitch and one accent, but of two
+synthesisers: eSpeak's own, which adds formants up, and Klatt's, which filters a source. Those of
+Flite are statistical models of two American speakers of CMU ARCTIC, a woman (slt) and a man (rms).
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import soundfile
 
+from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.media.audio import read_audio
 
-VOICES = {"one": "en-us+m3", "other": "en-us+klatt2"}
+VOICES = {
+    "espeak-ng": {"one": "en-us+m3", "other": "en-us+klatt2"},
+    "flite": {"one": "slt", "other": "rms"},
+}
+"""By program and folder."""
 RATE = 16000
 _WHO = (
     "the old sailor|my younger sister|a tired nurse|our neighbour's dog|the village judge|her boss"
@@ -44,18 +53,59 @@ def sentences(count: int) -> list[str]:
     return list(found)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="for the folders one and other")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--program", choices=VOICES, default="espeak-ng", help="that speaks (default: espeak-ng)"
+    )
+    args = parser.parse_args(arguments)
+    try:
+        make(args.out, args.program)
+    except CycleganMediaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def make(out: Path, program: str) -> None:
+    """Let both voices say all sentences.
+
+    Raises:
+        UserError: the program or one of its voices is missing, or a folder is there already.
+    """
+    _check(out, program)
     names = [*range(100001, 100031), *range(200001, 200006)]
-    for folder, voice in VOICES.items():
-        (args.out / folder).mkdir(parents=True)
+    for folder, voice in VOICES[program].items():
+        (out / folder).mkdir(parents=True)
         for name, text in zip(names, sentences(len(names)), strict=True):
-            path = args.out / folder / f"{name}.wav"
-            subprocess.run(["espeak-ng", "-v", voice, "-w", path, text], check=True)
+            path = out / folder / f"{name}.wav"
+            subprocess.run(_command(program, voice, path, text), check=True)
             soundfile.write(path, read_audio(path, sample_rate=RATE, mono=True).samples[0], RATE)
 
 
+def _check(out: Path, program: str) -> None:
+    if shutil.which(program) is None:
+        raise UserError(
+            f"{program}: no such program on this machine; install it (on Debian by apt install"
+            f" {program}) or choose another by --program"
+        )
+    for folder in VOICES[program]:
+        if (out / folder).exists():
+            raise UserError(f"{out / folder}: exists already; choose another --out, or remove it")
+    if program == "flite":
+        # Without the voice it would speak in another one, and report no error.
+        listed = subprocess.run([program, "-lv"], check=True, capture_output=True, text=True)
+        for voice in VOICES[program].values():
+            if voice not in listed.stdout.split():
+                raise UserError(f"{program}: lacks the voice {voice}; install one that has it")
+
+
+def _command(program: str, voice: str, path: Path, text: str) -> list[str]:
+    if program == "flite":
+        return [program, "-voice", voice, "-t", text, "-o", str(path)]
+    return [program, "-v", voice, "-w", str(path), text]
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
