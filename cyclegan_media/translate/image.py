@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from cyclegan_media.files import check_output
 from cyclegan_media.media.image import read_image
 from cyclegan_media.media.image_writer import image_format, write_image
 from cyclegan_media.media.provenance import Provenance
+from cyclegan_media.translate.queued import Fetch, TwoBuffers
 from cyclegan_media.translate.tiles import Tile, apply_in_tiles, choose_tile
 
 if TYPE_CHECKING:
@@ -56,44 +58,99 @@ def make_apply(
         compiled: whether the engine is to compile it.
     """
 
+    kind = QueuedApply if device.type == "cuda" else NetworkApply
+    return kind(network, device, dtype, batch_size, tile, engine, compiled)
+
+
+class NetworkApply:
+    """What :func:`make_apply` makes of the same arguments."""
+
+    def __init__(
+        self,
+        network: Backbone,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int | None,
+        tile: Tile,
+        engine: Engine | None,
+        compiled: bool,
+    ) -> None:
+        self._network, self._device, self._dtype = network, device, dtype
+        self._batch_size, self._tile = batch_size, tile
+        self._engine, self._compiled = engine, compiled
+
     @torch.inference_mode()
-    def apply(pictures: Tensor) -> Tensor:
+    def __call__(self, pictures: Tensor) -> Tensor:
+        run, at_once, side = self._plan(pictures)
+        parts = pictures.split(at_once if side is None else 1)
+        return torch.cat([self._translated(part, run, side) for part in parts])
+
+    def _plan(self, pictures: Tensor) -> tuple[Apply, int, int | None]:
+        """What runs the network, how many go through at once, and the side of tiles, if any."""
+        network, engine = self._network, self._engine
         count, height, width = len(pictures), *pictures.shape[2:]
         size = _padded(height, network), _padded(width, network)
-        at_once = batch_size or (engine.batch_size(network, size) if engine else count)
-        side = choose_tile(network, min(at_once, count), size, tile)
-        run = engine.ready(network, compiled=compiled) if engine and side is None else network
-        parts = pictures.split(at_once if side is None else 1)
-        return torch.cat([_apply_batch(network, run, part, device, dtype, side) for part in parts])
+        at_once = self._batch_size or (engine.batch_size(network, size) if engine else count)
+        side = choose_tile(network, min(at_once, count), size, self._tile)
+        if engine and side is None:
+            return engine.ready(network, compiled=self._compiled), at_once, side
+        return network, at_once, side
 
-    return apply
-
-
-def _apply_batch(
-    network: Backbone,
-    run: Apply,
-    batch: Tensor,
-    device: torch.device,
-    dtype: torch.dtype,
-    tile: int | None,
-) -> Tensor:
-    height, width = batch.shape[2:]
-    (rows, top), (columns, left) = _mirrored(height, network), _mirrored(width, network)
-    padded = batch[:, :, rows][:, :, :, columns]
-    try:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            if tile is None:
-                output = run(padded.to(device))
+    def _translated(self, batch: Tensor, run: Apply, side: int | None) -> Tensor:
+        padded, window = self._continued(batch)
+        with self._computing(batch):
+            if side is None:
+                output = run(padded.to(self._device))
             else:
-                output = apply_in_tiles(network, padded, tile)
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has no type of its own
-        if "memory" not in str(error):
-            raise
-        raise RunError(
-            f"not enough memory on {device} for {len(batch)} × {width} × {height} pixels at once;"
-            " use --tile 512 or less, a smaller --batch-size or smaller pictures"
-        ) from error
-    output = output[:, :, top : top + height, left : left + width].float().cpu()
+                output = apply_in_tiles(self._network, padded, side)
+        return _checked(output[window].float().cpu())
+
+    def _continued(self, batch: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
+        """The batch in a size that the network takes, and where in that it lies."""
+        height, width = batch.shape[2:]
+        rows, top = _mirrored(height, self._network)
+        columns, left = _mirrored(width, self._network)
+        window = (..., slice(top, top + height), slice(left, left + width))
+        return batch[:, :, rows][:, :, :, columns], window
+
+    @contextmanager
+    def _computing(self, batch: Tensor) -> Iterator[None]:
+        try:
+            with torch.autocast(
+                self._device.type, self._dtype, enabled=self._dtype != torch.float32
+            ):
+                yield
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has no type of it
+            if "memory" not in str(error):
+                raise
+            height, width = batch.shape[2:]
+            raise RunError(
+                f"not enough memory on {self._device} for {len(batch)} × {width} × {height} pixels"
+                " at once; use --tile 512 or less, a smaller --batch-size or smaller pictures"
+            ) from error
+
+
+class QueuedApply(NetworkApply):
+    """The same on a GPU, where batches can be queued (:class:`.queued.Queues`)."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._buffers = TwoBuffers(self._device)
+
+    @torch.inference_mode()
+    def begin(self, pictures: Tensor) -> Fetch:
+        """Queue a batch. Pictures in tiles, and more than go through at once, are done here."""
+        run, at_once, side = self._plan(pictures)
+        if side is not None or len(pictures) > at_once:
+            result = self(pictures)
+            return lambda: result
+        padded, window = self._continued(pictures)
+        with self._computing(pictures):
+            fetch = self._buffers.begin(padded, lambda x: run(x)[window].float())
+        return lambda: _checked(fetch())
+
+
+def _checked(output: Tensor) -> Tensor:
     if not bool(torch.isfinite(output).all()):
         raise RunError("the model's output is not finite; try --precision fp32")
     return output.clamp(-1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_writer import VideoWriter
 from cyclegan_media.translate.pipeline import Busy, overlapped
+from cyclegan_media.translate.queued import Fetch, Queues
 from cyclegan_media.translate.stages import StageTimes, Stopwatch
 
 Apply = Callable[[Tensor], Tensor]
@@ -166,29 +168,57 @@ class _Run:
         return _Batch(packets, frames, colours)
 
     def translated(self, batches: Iterator[_Batch], show: Show) -> Iterator[_Batch]:
-        """The same batches in their new colours."""
-        for batch in batches:
-            if batch.colours is not None:
-                colours = self._translate(batch.frames[0].number, batch.colours)
-                batch = _Batch(batch.packets, batch.frames, colours)
-            yield batch
-            show(len(batch.frames))
+        """The same batches in their new colours.
 
-    def _translate(self, number: int, colours: Tensor) -> Tensor:
-        where = f"{self._video.path}: frame {number}"
+        Where ``apply`` can queue them, each is queued before the one before it is waited for.
+        """
+        ahead = 1 if isinstance(self._apply, Queues) else 0
+        under_way: deque[Callable[[], _Batch]] = deque()
+        for finish in map(self._begun, batches):
+            under_way.append(finish)
+            if len(under_way) > ahead:
+                yield from _shown_when_written(under_way.popleft()(), show)
+        for finish in under_way:
+            yield from _shown_when_written(finish(), show)
+
+    def _begun(self, batch: _Batch) -> Callable[[], _Batch]:
+        """Begin to translate a batch; what is returned waits for the result."""
+        packets, frames, colours = batch.packets, batch.frames, batch.colours
+        if colours is None:
+            return lambda: batch
+        shape = colours.shape
+        with self._named(frames[0]):
+            fetch = self._begin(colours)
+
+        def finish() -> _Batch:
+            with self._named(frames[0]):
+                output = fetch()
+                if output.shape != shape:
+                    raise RunError(
+                        f"the model makes {tuple(output.shape)} of {tuple(shape)}, where the shape"
+                        " should stay"
+                    )
+            return _Batch(packets, frames, output.detach())
+
+        return finish
+
+    def _begin(self, colours: Tensor) -> Fetch:
+        if isinstance(self._apply, Queues):
+            return self._apply.begin(colours)
+        output = self._apply(colours)
+        return lambda: output
+
+    @contextmanager
+    def _named(self, frame: VideoFrame) -> Iterator[None]:
+        """Say at which frame translating fails."""
+        where = f"{self._video.path}: frame {frame.number}"
         try:
-            output = self._apply(colours)
+            yield
         except CycleganMediaError as error:
             raise type(error)(f"{where}: {error}") from error
         except Exception as error:
             error.add_note(f"while translating {where}")
             raise
-        if output.shape != colours.shape:
-            raise RunError(
-                f"{where}: the model makes {tuple(output.shape)} of {tuple(colours.shape)}, where"
-                " the shape should stay"
-            )
-        return output.detach()
 
     def write(self, batch: _Batch) -> None:
         """Hand a batch to the encoder, and packets of other tracks to the container."""
@@ -224,6 +254,11 @@ class _Run:
                 "encoding": writing - from_rgb,
             },
         )
+
+
+def _shown_when_written(batch: _Batch, show: Show) -> Iterator[_Batch]:
+    yield batch
+    show(len(batch.frames))
 
 
 @contextmanager
