@@ -10,7 +10,7 @@ import torch
 from video_files import picture, plain, write_video
 
 from cyclegan_media.errors import UserError
-from cyclegan_media.media import VideoReader
+from cyclegan_media.media import VideoReader, video_colour
 from cyclegan_media.media.video_colour import planes_from_rgb, rgb_from_planes
 from cyclegan_media.media.video_format import PlaneCoding
 
@@ -103,6 +103,26 @@ def test_colours_within_the_gamut_come_back_to_the_bit(
     assert rgb.abs().max() < 1
     again = planes_from_rgb(rgb, coding, block)
     assert all(torch.equal(a, b.long()) for a, b in zip(planes, again, strict=True))
+
+
+@pytest.mark.parametrize("block", [(2, 2), (1, 2), (1, 1), (2, 1), (1, 4), (4, 4)])
+@pytest.mark.parametrize(("bits", "weights"), [(8, BT709), (10, BT601), (8, None)])
+def test_a_picture_in_strips_is_the_same_to_the_bit(
+    bits: int,
+    weights: tuple[float, float] | None,
+    block: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coding, (height, width) = PlaneCoding(bits, False, weights), (601, 479)
+    rgb = torch.rand(3, height, width) * 2.4 - 1.2  # part of it is clipped
+    in_strips = planes_from_rgb(rgb, coding, block)
+    shown = rgb_from_planes(in_strips, coding)
+    monkeypatch.setattr(video_colour, "_STRIP", height * width)
+    whole = planes_from_rgb(rgb, coding, block)
+    assert [plane.shape for plane in in_strips] == [plane.shape for plane in whole]
+    assert all(torch.equal(a.long(), b.long()) for a, b in zip(in_strips, whole, strict=True))
+    assert shown.shape == rgb.shape
+    assert torch.equal(shown, rgb_from_planes(whole, coding))
 
 
 def test_matrices_agree_with_their_definition() -> None:

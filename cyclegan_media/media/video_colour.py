@@ -11,6 +11,9 @@ Where chroma is subsampled, a sample stands for the block of pixels that it cove
 over them on the way to RGB and is their mean on the way back. The two are exact inverses, so that
 what a network leaves alone comes back as it was. Converting by FFmpeg's scaler instead, with any of
 its filters, loses so much on each round trip of a real clip that 40 dB are out of reach.
+
+On a processor a large picture is converted in strips, whose dozen of intermediate results stay in
+its cache.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from cyclegan_media.media.video_format import PlaneCoding
 
 REFINEMENTS = 2
 """Corrections made for what a player will clip; see :func:`planes_from_rgb`."""
+_STRIP = 1 << 17
+"""Pixels of a strip: more leave the cache, and of fewer the calls themselves take the time."""
 
 
 def rgb_from_planes(planes: Sequence[Tensor], coding: PlaneCoding) -> Tensor:
@@ -33,6 +38,31 @@ def rgb_from_planes(planes: Sequence[Tensor], coding: PlaneCoding) -> Tensor:
         planes: integers; Y, Cb, Cr (chroma may be smaller by whole factors), Y alone for grey, or
             G, B, R. Colours outside the gamut of RGB are clipped, as a player does.
     """
+    height = len(planes[0])
+    block = -(-height // len(planes[-1]))
+    rows = _rows_of_strip(planes[0], block)
+    if rows is None:
+        return _rgb(planes, coding)
+    each = zip(
+        *(plane.split(rows if len(plane) == height else rows // block) for plane in planes),
+        strict=True,
+    )
+    return torch.cat([_rgb(strip, coding) for strip in each], dim=1)
+
+
+def _rows_of_strip(picture: Tensor, block: int) -> int | None:
+    """Rows ``(…, height, width)`` of a strip; ``None`` where the whole is best taken at once.
+
+    Args:
+        block: rows that share a chroma sample. Of more than 2, a strip's last rows would not show
+            how many they are.
+    """
+    height, width = picture.shape[-2:]
+    rows = max(1, _STRIP // (width * block)) * block
+    return rows if picture.device.type == "cpu" and block <= 2 and rows < height else None
+
+
+def _rgb(planes: Sequence[Tensor], coding: PlaneCoding) -> Tensor:
     if coding.weights is None:
         green, blue, red = (_luma(plane, coding) for plane in planes)
         rgb = torch.stack((red, green, blue))
@@ -57,6 +87,14 @@ def planes_from_rgb(rgb: Tensor, coding: PlaneCoding, block: tuple[int, int]) ->
         rgb: ``(3, height, width)``, float.
         block: height and width in pixels of what a chroma sample covers.
     """
+    rows = _rows_of_strip(rgb, block[0])
+    if rows is None:
+        return _planes(rgb, coding, block)
+    strips = [_planes(strip, coding, block) for strip in rgb.split(rows, 1)]
+    return [torch.cat(parts) for parts in zip(*strips, strict=True)]
+
+
+def _planes(rgb: Tensor, coding: PlaneCoding, block: tuple[int, int]) -> list[Tensor]:
     rgb = rgb.float().add(1).mul_(0.5).clamp_(0, 1)
     if coding.weights is None:
         red, green, blue = rgb
