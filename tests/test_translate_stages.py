@@ -58,14 +58,16 @@ def test_shares_and_steps_add_up(clip: Path, tmp_path: Path) -> None:
     times = translate_video(same, clip, tmp_path / "out.mp4", batch_size=3).times
     assert all(0 <= times.share(stage) <= 1 for stage in times.stages)
     steps = times.steps
-    assert steps["decoding"] + steps["to RGB"] == pytest.approx(times.stages["reading"])
-    assert steps["from RGB"] + steps["encoding"] == pytest.approx(times.stages["writing"])
+    assert steps["decoding"] + steps["converting to RGB"] == pytest.approx(times.stages["reading"])
+    assert steps["converting from RGB"] + steps["encoding"] == pytest.approx(
+        times.stages["writing"]
+    )
     assert min(steps.values()) > 0
 
 
 def taken(stages: tuple[float, float, float], steps: tuple[float, ...]) -> StageTimes:
     names: tuple[Stage, ...] = ("reading", "translating", "writing")
-    parts: tuple[Step, ...] = ("decoding", "to RGB", "from RGB", "encoding")
+    parts: tuple[Step, ...] = ("decoding", "converting to RGB", "converting from RGB", "encoding")
     return StageTimes(
         50, 10.0, dict(zip(names, stages, strict=True)), dict(zip(parts, steps, strict=True))
     )
@@ -75,9 +77,17 @@ def taken(stages: tuple[float, float, float], steps: tuple[float, ...]) -> Stage
     ("stages", "steps", "said"),
     [
         ((9.0, 1.0, 2.0), (8.0, 1.0, 1.0, 1.0), "reading, most of it decoding: a source"),
-        ((9.0, 1.0, 2.0), (1.0, 8.0, 1.0, 1.0), "reading, most of it to RGB: it takes one core"),
+        (
+            (9.0, 1.0, 2.0),
+            (1.0, 8.0, 1.0, 1.0),
+            "reading, most of it converting to RGB: it takes one core",
+        ),
         ((1.0, 9.0, 2.0), (0.5, 0.5, 1.0, 1.0), "translating: a smaller network"),
-        ((1.0, 2.0, 9.0), (0.5, 0.5, 8.0, 1.0), "writing, most of it from RGB: it takes one"),
+        (
+            (1.0, 2.0, 9.0),
+            (0.5, 0.5, 8.0, 1.0),
+            "writing, most of it converting from RGB: it takes one",
+        ),
         ((1.0, 2.0, 9.0), (0.5, 0.5, 1.0, 8.0), "writing, most of it encoding: --preset fast"),
         ((3.0, 3.5, 3.5), (1.5, 1.5, 1.5, 2.0), "No stage is the limit: the clip is too short"),
     ],
@@ -93,7 +103,7 @@ def test_the_table_has_seconds_shares_and_rates() -> None:
     rows = {" ".join(line.split()[:-3]): line.split()[-3:] for line in table.splitlines()}
     assert rows["translating"] == ["9.50", "95%", "5.3"]
     assert rows["encoding"] == ["2.50", "25%", "20.0"]
-    assert rows["from RGB"] == ["0.00", "0%", "–"]
+    assert rows["converting from RGB"] == ["0.00", "0%", "–"]
     assert rows["the run"] == ["10.00", "100%", "5.0"]
 
 

@@ -12,18 +12,19 @@ from time import perf_counter
 from typing import Any, Literal
 
 Stage = Literal["reading", "translating", "writing"]
-Step = Literal["decoding", "to RGB", "from RGB", "encoding"]
+Step = Literal["decoding", "converting to RGB", "converting from RGB", "encoding"]
 
 _ENOUGH = 0.5
 """Share of the run below which no stage held it up: the three hardly overlapped."""
 
+_ONE_CORE = "it takes one core; translate several files at the same time (the command batch)"
 _ADVICE: dict[Stage | Step, str] = {
     "decoding": "a source of smaller frames or in H.264 is decoded faster",
-    "to RGB": "it takes one core; translate several files at the same time (the command batch)",
+    "converting to RGB": _ONE_CORE,
     "translating": (
         "a smaller network is faster (the command distill), and so may be another --precision"
     ),
-    "from RGB": "it takes one core; translate several files at the same time (the command batch)",
+    "converting from RGB": _ONE_CORE,
     "encoding": "--preset fast or veryfast takes less time, for a larger file",
 }
 
@@ -78,7 +79,7 @@ class StageTimes:
 
     def table(self) -> str:
         """Stages and steps in rows: seconds, share of the run, and frames a second by itself."""
-        lines = [f"{'stage':14}{'seconds':>9}{'busy':>8}{'frames/s':>10}"]
+        lines = [f"{'stage':23}{'seconds':>9}{'busy':>8}{'frames/s':>10}"]
         for stage, seconds in self.stages.items():
             lines.append(self._row(stage, seconds))
             lines += [self._row(f"  {step}", self.steps[step]) for step in _STEPS[stage]]
@@ -87,7 +88,7 @@ class StageTimes:
 
     def _row(self, name: str, seconds: float) -> str:
         rate = f"{self.frames / seconds:.1f}" if seconds > 0 else "–"
-        return f"{name:14}{seconds:9.2f}{seconds / self.seconds:8.0%}{rate:>10}"
+        return f"{name:23}{seconds:9.2f}{seconds / self.seconds:8.0%}{rate:>10}"
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -101,7 +102,7 @@ class StageTimes:
 
 
 _STEPS: dict[Stage, tuple[Step, ...]] = {
-    "reading": ("decoding", "to RGB"),
+    "reading": ("decoding", "converting to RGB"),
     "translating": (),
-    "writing": ("from RGB", "encoding"),
+    "writing": ("converting from RGB", "encoding"),
 }

@@ -249,8 +249,8 @@ class _Run:
             {"reading": busy.source, "translating": busy.work, "writing": writing},
             {
                 "decoding": busy.source - to_rgb,
-                "to RGB": to_rgb,
-                "from RGB": from_rgb,
+                "converting to RGB": to_rgb,
+                "converting from RGB": from_rgb,
                 "encoding": writing - from_rgb,
             },
         )
