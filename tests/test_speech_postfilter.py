@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cyclegan_media.errors import UserError
 from cyclegan_media.speech import Features, SpeakerStatistics, convert_features, transform_f0
 from cyclegan_media.speech.conversion import Conversion
-from cyclegan_media.speech.postfilter import stretch_variance
+from cyclegan_media.speech.postfilter import expected_deviation, stretch_variance
 
 ORDER, FRAMES = 4, 5000
 
@@ -58,6 +58,21 @@ def test_a_coefficient_that_does_not_vary_is_not_blown_up() -> None:
     before[0, ::2] += 1e-5
     after = stretch_variance(before, np.ones(200, dtype=bool), np.ones(1, dtype=np.float32), 1.0)
     assert np.abs(after - 2).max() < 1e-4
+
+
+def test_a_sentence_is_expected_to_vary_as_the_source_s_does() -> None:
+    whole, target = np.full(ORDER, 2.0, np.float32), np.full(ORDER, 3.0, np.float32)
+    before = spectrum()
+    before *= np.array([[2.0], [1.0], [0.001], [1000.0]]) / before.std(axis=1, keepdims=True)
+    active = np.ones(FRAMES, dtype=bool)
+    found = expected_deviation(before, active, whole, target)
+    # As usual, half as much, and what no sentence does: at most half, or twice, as much.
+    np.testing.assert_allclose(found, [3.0, 1.5, 1.5, 6.0], rtol=1e-3)
+    before[:, :1000] *= 100  # a pause says nothing
+    active[:1000] = False
+    np.testing.assert_allclose(expected_deviation(before, active, whole, target), found, rtol=0.1)
+    silent = np.zeros(FRAMES, dtype=bool)
+    assert np.array_equal(expected_deviation(before, silent, whole, target), target)
 
 
 def speaker(pitches: NDArray[np.float64], seed: int = 0) -> SpeakerStatistics:

@@ -19,7 +19,7 @@ from cyclegan_media.errors import UserError
 from cyclegan_media.speech.analysis import Features
 from cyclegan_media.speech.f0 import PITCH_MATCHES, PitchMatch, transform_f0
 from cyclegan_media.speech.interface import AnyFeatures
-from cyclegan_media.speech.postfilter import stretch_variance
+from cyclegan_media.speech.postfilter import expected_deviation, stretch_variance
 from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB, SpeakerStatistics, active_frames
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Conversion:
     """
 
     variance: float = 0.0
-    """0…1: how far the variance of each coefficient is brought to the target's; see
+    """0…1: how far the variance of each coefficient is brought to what the target would have; see
     :mod:`cyclegan_media.speech.postfilter`."""
     pitch: PitchMatch = "gaussian"
     """Match the ``gaussian`` mean and deviation of log F0, or its whole distribution, by
@@ -114,8 +114,9 @@ def convert_features(
         share = _fades(stop - start, start > 0, stop < features.frames)
         converted[:, start:stop] += share * (part - converted[:, start:stop])
     spectrum = target.destandardise(converted)
+    deviation = expected_deviation(features.spectrum, active, source.std, target.std)
     return features.with_spectrum(
-        stretch_variance(spectrum, active, target.std, conversion.variance)
+        stretch_variance(spectrum, active, deviation, conversion.variance)
     )
 
 

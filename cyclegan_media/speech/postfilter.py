@@ -9,6 +9,10 @@ Variance in Statistical Speech Synthesis") stretches each coefficient about its 
     c'_t(d) = (σ_target(d) / σ_converted(d))^s (c_t(d) − μ_converted(d)) + μ_converted(d)
 
 The price is a larger distance frame by frame: what is wrong is stretched as well.
+
+A sentence varies more or less than its speaker does on the whole, by its sounds. So σ_target is not
+that of all of the target's speech, but that times how much the *source* varies in this sentence,
+against the source on the whole: sounds that vary little are not stretched to what they never had.
 """
 
 from __future__ import annotations
@@ -23,6 +27,30 @@ _FEW = 50
 """Frames: σ of so much speech is only half believed."""
 _LARGEST = 3.0
 """A coefficient that hardly varies is not blown up to noise."""
+_UNUSUAL = 2.0
+"""No sentence varies by a larger factor more, or less, than its speaker does on the whole."""
+
+
+def expected_deviation(
+    spectrum: NDArray[np.float32],
+    active: NDArray[np.bool_],
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """What a recording's deviation would be if the target had said it.
+
+    Args:
+        spectrum: ``(coefficients, frames)`` of the source's recording.
+        active: ``(frames,)``, which frames are speech; without any, ``target`` is returned.
+        source, target: ``(coefficients,)``, above 0: deviations of all of a speaker's speech.
+
+    Returns:
+        ``(coefficients,)``, above 0.
+    """
+    if not active.any():
+        return target
+    share = spectrum[:, active].astype(np.float64).std(axis=1) / source
+    return (target * np.clip(share, 1 / _UNUSUAL, _UNUSUAL)).astype(np.float32)
 
 
 def stretch_variance(
@@ -36,8 +64,8 @@ def stretch_variance(
     Args:
         spectrum: ``(coefficients, frames)``, converted.
         active: ``(frames,)``, which frames are speech.
-        deviation: ``(coefficients,)``, the target's standard deviations.
-        strength: s; 0 changes nothing, 1 gives the deviation of the target.
+        deviation: ``(coefficients,)``, standard deviations that speech is to have.
+        strength: s; 0 changes nothing, 1 gives ``deviation``.
     """
     if strength == 0 or not active.any():
         return spectrum
