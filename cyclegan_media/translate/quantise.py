@@ -53,7 +53,7 @@ class QuantisedOnUse:
         self._watched = {
             name: _Watched(part)
             for name, part in network.named_modules()
-            if type(part) is nn.Conv2d and _is_worth_it(part)
+            if type(part) is nn.Conv2d and is_worth_it(part)
         }
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class QuantisedConvolution(nn.Module):
         return result
 
 
-def _is_worth_it(conv: nn.Conv2d) -> bool:
+def is_worth_it(conv: nn.Conv2d) -> bool:
     return (
         min(conv.in_channels, conv.out_channels) >= _CHANNELS
         and conv.stride == (1, 1)
