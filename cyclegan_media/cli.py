@@ -51,6 +51,9 @@ examples:
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
+_SPINS = "1000"
+"""Turns that a thread of OpenMP waits for the others before it sleeps."""
+
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
@@ -96,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (``sys.argv`` by default) and return its exit code."""
+    _let_threads_sleep()
     parser = build_parser()
     completion.complete(parser)
     try:
@@ -120,6 +124,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         return _report(error, args.debug)
+
+
+def _let_threads_sleep() -> None:
+    """Have torch's threads wait for each other asleep, unless the user says how they wait.
+
+    GNU's OpenMP lets them spin, which takes the cores from those that they wait for where anything
+    else computes: the encoder of a video is enough. It reads this when torch is loaded.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
 
 
 def _report(error: Exception, debug: bool) -> int:

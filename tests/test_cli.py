@@ -436,3 +436,18 @@ def test_a_failing_thread_is_one_line(
 def test_debug_shows_the_traceback_of_a_users_error_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--debug", "info", "nowhere.png"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_threads_wait_asleep_unless_the_user_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as own:
+        own.setenv("OMP_WAIT_POLICY", "ACTIVE")
+        assert main(["recipes"]) == 0
+        assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert main(["recipes"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    assert main(["recipes"]) == 0
+    assert int(os.environ["GOMP_SPINCOUNT"]) < 10_000  # libgomp's own is 30 times that and more
