@@ -58,7 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    logging.getLogger("cyclegan_media").setLevel(logging.ERROR)  # random weights may be loud
     about = bench.machine()
     print(bench.describe(about), flush=True)
     with tempfile.TemporaryDirectory() as name:
@@ -226,4 +225,5 @@ def made_voice(seconds: float = 5.0, rate: int = 16000) -> Samples:
 
 
 if __name__ == "__main__":
+    logging.getLogger("cyclegan_media").setLevel(logging.ERROR)  # random weights may be loud
     sys.exit(main())
