@@ -55,7 +55,8 @@ def soak(folder: Path, visitors: int, rounds: int) -> int:
     translator = load(model, device="cpu")
     expected = {}
     for k in range(visitors):
-        source = picture(folder / str(k) / "in.png" if mkdir(folder / str(k)) else Path(), k)
+        (folder / str(k)).mkdir()
+        source = picture(folder / str(k) / "in.png", k)
         expected[k] = translator.translate(read_image(source).pixels)
     options = ("-m", folder / "models", "--device", "cpu", "--max-waiting", str(visitors))
     wrong: list[str] = []
@@ -92,11 +93,6 @@ def soak(folder: Path, visitors: int, rounds: int) -> int:
     for problem in wrong:
         print(f"wrong: {problem}")
     return int(bool(wrong))
-
-
-def mkdir(folder: Path) -> bool:
-    folder.mkdir(parents=True)
-    return True
 
 
 def visit(server: Server, folder: Path, k: int, expected: np.ndarray) -> str | None:

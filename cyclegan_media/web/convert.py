@@ -197,12 +197,15 @@ class Convert:
     async def _shown(self, session: Session, path: Path) -> str:
         if kind_of(path) is None:
             raise UserError(f"{path.name}: is no picture, clip or recording of a known format")
+        if path in session.shown:
+            return session.shown[path]
         # The reader may write into a folder that a browser gets files of, and nowhere else.
         found = await asyncio.to_thread(self._conversions.look, path, session.new_folder())
         caption = f"{path.name}: {found['summary']}"
         if found["kind"] == "video" and kind_of(found["shown"]) == "image":
             caption += ". Browsers do not play this format; this is its first frame."
-        return views.medium(found["shown"], f"before: {path.name}", caption)
+        session.shown[path] = views.medium(found["shown"], f"before: {path.name}", caption)
+        return session.shown[path]
 
     async def _convert(
         self,

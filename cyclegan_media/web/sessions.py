@@ -42,6 +42,8 @@ class Session:
         self.max_idle = max_idle
         """Seconds of silence after which it is taken for gone."""
         self.uploads: set[Path] = set()
+        self.shown: dict[Path, str] = {}
+        """What the page shows of each, so that it is read for that only once."""
         self.cancel: Callable[[], None] | None = None
         """Ends the conversion that it waits for."""
         self.used = time.monotonic()
