@@ -125,6 +125,22 @@ def test_a_picture_in_strips_is_the_same_to_the_bit(
     assert torch.equal(shown, rgb_from_planes(whole, coding))
 
 
+@pytest.mark.parametrize("block", [(2, 2), (1, 2), (1, 4)])
+@pytest.mark.parametrize("weights", [BT709, None])
+def test_pictures_that_are_stacked_become_what_each_becomes(
+    weights: tuple[float, float] | None, block: tuple[int, int]
+) -> None:
+    coding = PlaneCoding(8, False, weights)
+    rgb = torch.rand(2, 3, 3, 27, 33) * 2.4 - 1.2
+    stacked = planes_from_rgb(rgb, coding, block)
+    shown = rgb_from_planes(stacked, coding)
+    assert shown.shape == rgb.shape
+    for at in np.ndindex(2, 3):
+        planes = planes_from_rgb(rgb[at], coding, block)
+        assert all(torch.equal(a[at], b) for a, b in zip(stacked, planes, strict=True))
+        assert torch.equal(shown[at], rgb_from_planes(planes, coding))
+
+
 def test_matrices_agree_with_their_definition() -> None:
     rgb = torch.tensor([0.5, -0.2, 0.3])[:, None, None]
     r, g, b = 0.75, 0.4, 0.65

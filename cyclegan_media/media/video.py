@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -60,7 +60,7 @@ class VideoFrame:
     def planes(self) -> list[Tensor]:
         """The stored planes ``(rows, columns)``, uint8 or uint16, in the decoder's memory.
 
-        :func:`.video_colour.rgb_from_planes` makes RGB of them, on the device they are moved to.
+        :meth:`VideoReader.rgb` makes RGB of them, on the device that they are moved to.
         """
         return self.layout.planes(self.decoded)
 
@@ -69,9 +69,7 @@ class VideoFrame:
 
         Computed from the planes without rounding to 8 bits in between.
         """
-        from cyclegan_media.media.video_colour import rgb_from_planes
-
-        return self.orientation.upright(rgb_from_planes(self.planes(), self.layout.coding))
+        return _upright_rgb(self.planes(), self.layout, self.orientation)
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -213,6 +211,17 @@ class VideoReader:
             number, pts, duration, self.time_base, picture, self.layout, self.orientation
         )
 
+    def rgb(self, planes: Sequence[Tensor]) -> Tensor:
+        """What :meth:`VideoFrame.tensor` makes of a frame's planes, on the device that they are on.
+
+        Args:
+            planes: as :meth:`VideoFrame.planes` gives them; those of several frames may be stacked.
+
+        Returns:
+            ``(…, 3, height, width)``
+        """
+        return _upright_rgb(planes, self.layout, self.orientation)
+
     def close(self) -> None:
         """Close the file. Iterations that are under way go on."""
         self.container.close()
@@ -227,3 +236,9 @@ class VideoReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _upright_rgb(planes: Sequence[Tensor], layout: PlaneLayout, orientation: Orientation) -> Tensor:
+    from cyclegan_media.media.video_colour import rgb_from_planes
+
+    return orientation.upright(rgb_from_planes(planes, layout.coding))

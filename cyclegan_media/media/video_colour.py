@@ -32,22 +32,20 @@ _STRIP = 1 << 17
 
 
 def rgb_from_planes(planes: Sequence[Tensor], coding: PlaneCoding) -> Tensor:
-    """RGB ``(3, height, width)``, float32 in −1…1, from planes ``(rows, columns)``.
+    """RGB ``(…, 3, height, width)``, float32 in −1…1, from planes ``(…, rows, columns)``.
 
     Args:
         planes: integers; Y, Cb, Cr (chroma may be smaller by whole factors), Y alone for grey, or
             G, B, R. Colours outside the gamut of RGB are clipped, as a player does.
     """
-    height = len(planes[0])
-    block = -(-height // len(planes[-1]))
+    height = planes[0].shape[-2]
+    block = -(-height // planes[-1].shape[-2])
     rows = _rows_of_strip(planes[0], block)
     if rows is None:
         return _rgb(planes, coding)
-    each = zip(
-        *(plane.split(rows if len(plane) == height else rows // block) for plane in planes),
-        strict=True,
-    )
-    return torch.cat([_rgb(strip, coding) for strip in each], dim=1)
+    of_chroma = rows // block
+    strips = (plane.split(rows if plane.shape[-2] == height else of_chroma, -2) for plane in planes)
+    return torch.cat([_rgb(strip, coding) for strip in zip(*strips, strict=True)], dim=-2)
 
 
 def _rows_of_strip(picture: Tensor, block: int) -> int | None:
@@ -65,11 +63,11 @@ def _rows_of_strip(picture: Tensor, block: int) -> int | None:
 def _rgb(planes: Sequence[Tensor], coding: PlaneCoding) -> Tensor:
     if coding.weights is None:
         green, blue, red = (_luma(plane, coding) for plane in planes)
-        rgb = torch.stack((red, green, blue))
+        rgb = torch.stack((red, green, blue), -3)
     elif len(planes) == 1:
-        rgb = _luma(planes[0], coding).expand(3, -1, -1)
+        rgb = torch.stack([_luma(planes[0], coding)] * 3, -3)
     else:
-        chroma = torch.stack([_chroma(plane, coding) for plane in planes[1:]])
+        chroma = torch.stack([_chroma(plane, coding) for plane in planes[1:]], -3)
         rgb = _mix(_luma(planes[0], coding), chroma, coding.weights)
     return rgb.clamp(0, 1).mul_(2).sub_(1)
 
@@ -84,20 +82,23 @@ def planes_from_rgb(rgb: Tensor, coding: PlaneCoding, block: tuple[int, int]) ->
     nothing is clipped are right at once and stay as they are.
 
     Args:
-        rgb: ``(3, height, width)``, float.
+        rgb: ``(…, 3, height, width)``, float.
         block: height and width in pixels of what a chroma sample covers.
+
+    Returns:
+        ``(…, rows, columns)`` each.
     """
     rows = _rows_of_strip(rgb, block[0])
     if rows is None:
         return _planes(rgb, coding, block)
-    strips = [_planes(strip, coding, block) for strip in rgb.split(rows, 1)]
-    return [torch.cat(parts) for parts in zip(*strips, strict=True)]
+    strips = [_planes(strip, coding, block) for strip in rgb.split(rows, -2)]
+    return [torch.cat(parts, -2) for parts in zip(*strips, strict=True)]
 
 
 def _planes(rgb: Tensor, coding: PlaneCoding, block: tuple[int, int]) -> list[Tensor]:
     rgb = rgb.float().add(1).mul_(0.5).clamp_(0, 1)
     if coding.weights is None:
-        red, green, blue = rgb
+        red, green, blue = rgb.unbind(-3)
         return [_stored(plane, coding) for plane in (green, blue, red)]
     luma, chroma = _split(rgb, block, coding.weights)
     for _ in range(REFINEMENTS):
@@ -105,17 +106,18 @@ def _planes(rgb: Tensor, coding: PlaneCoding, block: tuple[int, int]) -> list[Te
         luma_missing, chroma_missing = _split(missing, block, coding.weights)
         luma = luma.add_(luma_missing).clamp_(0, 1)
         chroma = chroma.add_(chroma_missing).clamp_(-0.5, 0.5)
-    return [_stored(luma, coding), *(_stored(plane, coding, chroma=True) for plane in chroma)]
+    cb, cr = (_stored(plane, coding, chroma=True) for plane in chroma.unbind(-3))
+    return [_stored(luma, coding), cb, cr]
 
 
 def _mix(luma: Tensor, chroma: Tensor, weights: tuple[float, float]) -> Tensor:
-    """RGB, not clipped, of luma in 0…1 and chroma ``(2, rows, columns)`` in −½…½."""
+    """RGB, not clipped, of luma in 0…1 and chroma ``(…, 2, rows, columns)`` in −½…½."""
     kr, kb = weights
     to_red, to_blue = 2 * (1 - kr), 2 * (1 - kb)
-    cb, cr = chroma
+    cb, cr = chroma.unbind(-3)
     to_green = -(kb * to_blue * cb + kr * to_red * cr) / (1 - kr - kb)
-    offsets = torch.stack((to_red * cr, to_green, to_blue * cb))
-    return _spread(offsets, luma.shape) + luma
+    offsets = torch.stack((to_red * cr, to_green, to_blue * cb), -3)
+    return _spread(offsets, luma.shape) + luma.unsqueeze(-3)
 
 
 def _split(
@@ -123,11 +125,12 @@ def _split(
 ) -> tuple[Tensor, Tensor]:
     """Luma and chroma of RGB in 0…1, or of a difference of such: all is linear."""
     kr, kb = weights
-    luma = rgb[0] * kr
-    luma.add_(rgb[1], alpha=1 - kr - kb).add_(rgb[2], alpha=kb)
-    cb = _block_means(rgb[2] - luma, block) / (2 * (1 - kb))
-    cr = _block_means(rgb[0] - luma, block) / (2 * (1 - kr))
-    return luma, torch.stack((cb, cr))
+    red, green, blue = rgb.unbind(-3)
+    luma = red * kr
+    luma.add_(green, alpha=1 - kr - kb).add_(blue, alpha=kb)
+    cb = _block_means(blue - luma, block) / (2 * (1 - kb))
+    cr = _block_means(red - luma, block) / (2 * (1 - kr))
+    return luma, torch.stack((cb, cr), -3)
 
 
 def _luma(plane: Tensor, coding: PlaneCoding) -> Tensor:
@@ -150,23 +153,24 @@ def _stored(values: Tensor, coding: PlaneCoding, *, chroma: bool = False) -> Ten
 
 
 def _spread(small: Tensor, size: torch.Size) -> Tensor:
-    """Repeat each value of ``(channels, rows, columns)`` over its block, up to ``size``."""
-    height, width = size
-    for dim, length in ((2, width), (1, height)):
+    """Repeat each value of ``(…, rows, columns)`` over its block, up to ``size`` ``(…, h, w)``."""
+    height, width = size[-2:]
+    for dim, length in ((-1, width), (-2, height)):
         times = -(-length // small.shape[dim])
         if times > 1:
             # Faster than repeat_interleave, which gathers by an index.
-            small = torch.stack([small] * times, dim + 1).flatten(dim, dim + 1)
+            small = torch.stack([small] * times, small.dim() + dim + 1)
+            small = small.flatten(dim - 1, dim)
         small = small.narrow(dim, 0, length)
     return small
 
 
 def _block_means(full: Tensor, block: tuple[int, int]) -> Tensor:
-    """Means of ``(height, width)`` over blocks; those at the right and lower edge may be smaller.
+    """Means of ``(…, height, width)`` over blocks; those at the lower right may be smaller.
 
     As sums of slices: several times faster on a processor than ``avg_pool2d``.
     """
-    for dim, times in enumerate(block):
+    for dim, times in zip((-2, -1), block, strict=True):
         if times == 1:
             continue
         rest = full.shape[dim] % times
@@ -175,6 +179,6 @@ def _block_means(full: Tensor, block: tuple[int, int]) -> Tensor:
             edge = full.narrow(dim, full.shape[dim] - rest, rest).mean(dim, keepdim=True)
             whole = full.narrow(dim, 0, full.shape[dim] - rest)
             full = torch.cat((whole, *[edge] * times), dim)
-        parts = [full[k::times] if dim == 0 else full[:, k::times] for k in range(times)]
+        parts = [full[..., k::times, :] if dim == -2 else full[..., k::times] for k in range(times)]
         full = sum(parts[1:], parts[0]).mul_(1 / times)
     return full

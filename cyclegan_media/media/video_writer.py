@@ -126,11 +126,21 @@ class VideoWriter:
         Args:
             rgb: ``(3, height, width)``, −1…1, upright, on any device.
         """
+        return self.layout.picture(self.planes(rgb))
+
+    def planes(self, rgb: Tensor) -> list[Tensor]:
+        """The planes of :attr:`layout`'s pictures, made on the device of ``rgb``.
+
+        Args:
+            rgb: ``(…, 3, height, width)``, −1…1, upright.
+
+        Returns:
+            ``(…, rows, columns)`` each, for ``layout.picture``.
+        """
         from cyclegan_media.media.video_colour import planes_from_rgb
 
         stored = self._orientation.stored(rgb)
-        planes = planes_from_rgb(stored, self.layout.coding, self.layout.block)
-        return self.layout.picture(planes)
+        return planes_from_rgb(stored, self.layout.coding, self.layout.block)
 
     def keep(self, frame: VideoFrame) -> None:
         """Write a frame as it is: its stored samples, where they are of :attr:`layout`."""

@@ -21,7 +21,7 @@ from cyclegan_media.files import check_output
 from cyclegan_media.media.image import read_image
 from cyclegan_media.media.image_writer import image_format, write_image
 from cyclegan_media.media.provenance import Provenance
-from cyclegan_media.translate.queued import Fetch, TwoBuffers
+from cyclegan_media.translate.queued import Fetch, Samples, TwoBuffers
 from cyclegan_media.translate.tiles import Tile, apply_in_tiles, choose_tile
 
 if TYPE_CHECKING:
@@ -81,14 +81,18 @@ class NetworkApply:
 
     @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> Tensor:
-        run, at_once, side = self._plan(pictures)
+        run, at_once, side = self._plan(pictures.shape)
         parts = pictures.split(at_once if side is None else 1)
         return torch.cat([self._translated(part, run, side) for part in parts])
 
-    def _plan(self, pictures: Tensor) -> tuple[Apply, int, int | None]:
-        """What runs the network, how many go through at once, and the side of tiles, if any."""
+    def _plan(self, shape: Sequence[int]) -> tuple[Apply, int, int | None]:
+        """What runs the network, how many go through at once, and the side of tiles, if any.
+
+        Args:
+            shape: ``(n, 3, height, width)``
+        """
         network, engine = self._network, self._engine
-        count, height, width = len(pictures), *pictures.shape[2:]
+        count, _, height, width = shape
         size = _padded(height, network), _padded(width, network)
         at_once = self._batch_size or (engine.batch_size(network, size) if engine else count)
         side = choose_tile(network, min(at_once, count), size, self._tile)
@@ -98,7 +102,7 @@ class NetworkApply:
 
     def _translated(self, batch: Tensor, run: Apply, side: int | None) -> Tensor:
         padded, window = self._continued(batch)
-        with self._computing(batch):
+        with self._computing(batch.shape):
             if side is None:
                 output = run(padded.to(self._device))
             else:
@@ -111,10 +115,14 @@ class NetworkApply:
         rows, top = _mirrored(height, self._network)
         columns, left = _mirrored(width, self._network)
         window = (..., slice(top, top + height), slice(left, left + width))
-        return batch[:, :, rows][:, :, :, columns], window
+        if len(rows) != height:
+            batch = batch[:, :, rows.to(batch.device)]
+        if len(columns) != width:
+            batch = batch[:, :, :, columns.to(batch.device)]
+        return batch, window
 
     @contextmanager
-    def _computing(self, batch: Tensor) -> Iterator[None]:
+    def _computing(self, shape: Sequence[int]) -> Iterator[None]:
         try:
             with torch.autocast(
                 self._device.type, self._dtype, enabled=self._dtype != torch.float32
@@ -123,9 +131,9 @@ class NetworkApply:
         except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has no type of it
             if "memory" not in str(error):
                 raise
-            height, width = batch.shape[2:]
+            count, _, height, width = shape
             raise RunError(
-                f"not enough memory on {self._device} for {len(batch)} × {width} × {height} pixels"
+                f"not enough memory on {self._device} for {count} × {width} × {height} pixels"
                 " at once; use --tile 512 or less, a smaller --batch-size or smaller pictures"
             ) from error
 
@@ -138,21 +146,50 @@ class QueuedApply(NetworkApply):
         self._buffers = TwoBuffers(self._device)
 
     @torch.inference_mode()
-    def begin(self, pictures: Tensor) -> Fetch:
-        """Queue a batch. Pictures in tiles, and more than go through at once, are done here."""
-        run, at_once, side = self._plan(pictures)
-        if side is not None or len(pictures) > at_once:
-            result = self(pictures)
-            return lambda: result
-        padded, window = self._continued(pictures)
-        with self._computing(pictures):
-            fetch = self._buffers.begin(padded, lambda x: run(x)[window].float())
-        return lambda: _checked(fetch())
+    def begin(self, planes: Sequence[Tensor], samples: Samples) -> Fetch:
+        """Queue a batch. What goes in tiles, or not through at once, is translated here."""
+        count = len(planes[0])
+        shape = (count, 3, *samples.size)
+        run, at_once, side = self._plan(shape)
+        if side is not None or count > at_once:
+            made = samples.from_rgb(self(samples.to_rgb(planes)))
+            return lambda: made
+
+        def compute(moved: list[Tensor]) -> list[Tensor]:
+            padded, window = self._continued(samples.to_rgb(moved))
+            output = run(padded)[window].float()
+            check_shape(output, shape)
+            # Whether it is finite goes back with it: to ask now would be to wait.
+            return [*samples.from_rgb(output), torch.isfinite(output).all()]
+
+        with self._computing(shape):
+            fetch = self._buffers.begin(planes, compute)
+
+        def checked() -> list[Tensor]:
+            *made, finite = fetch()
+            if not bool(finite):
+                raise RunError(_NOT_FINITE)
+            return [plane.clone() for plane in made]  # the buffers get the next result
+
+        return checked
+
+
+_NOT_FINITE = "the model's output is not finite; try --precision fp32"
+
+
+def check_shape(output: Tensor, shape: Sequence[int]) -> None:
+    """Raises:
+    RunError: the output of a network is not of the shape of its input.
+    """
+    if tuple(output.shape) != tuple(shape):
+        raise RunError(
+            f"the model makes {tuple(output.shape)} of {tuple(shape)}, where the shape should stay"
+        )
 
 
 def _checked(output: Tensor) -> Tensor:
     if not bool(torch.isfinite(output).all()):
-        raise RunError("the model's output is not finite; try --precision fp32")
+        raise RunError(_NOT_FINITE)
     return output.clamp(-1, 1)
 
 

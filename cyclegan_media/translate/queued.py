@@ -3,20 +3,38 @@
 A GPU works through what is queued on a stream while the processor goes on. A copy overlaps with a
 computation where it is on a stream of its own, and where its end in the computer's memory is
 pinned: the driver copies other memory by way of a buffer of its own, and waits.
+
+A video goes there and back as the samples that its decoder made and its encoder takes, an eighth of
+the bytes of RGB in float32 for 4:2:0 in 8 bits; the device converts their colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-Fetch = Callable[[], Tensor]
-"""Waits for a result and returns it; to be called once."""
+Fetch = Callable[[], list[Tensor]]
+"""Waits for a result and returns it, on the CPU; to be called once."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the planes ``(n, rows, columns)`` of a video's frames mean, before and after.
+
+    Both functions compute on the device of the tensors that they are given.
+    """
+
+    size: tuple[int, int]
+    """Height and width of the upright frames."""
+    to_rgb: Callable[[Sequence[Tensor]], Tensor]
+    """Planes of the source → float32 ``(n, 3, height, width)`` in −1…1, upright."""
+    from_rgb: Callable[[Tensor], list[Tensor]]
+    """The same → planes of the target."""
 
 
 @runtime_checkable
@@ -25,16 +43,20 @@ class Queues(Protocol):
 
     def __call__(self, frames: Tensor, /) -> Tensor: ...
 
-    def begin(self, frames: Tensor, /) -> Fetch:
-        """Queue a batch. It may be called once more before the first result is fetched."""
+    def begin(self, planes: Sequence[Tensor], samples: Samples, /) -> Fetch:
+        """Queue a batch. It may be called once more before the first result is fetched.
+
+        Returns:
+            Gets the planes of the target, in memory of their own.
+        """
 
 
 @dataclass
 class _Slot:
     """Memory of one batch on its way to the device and back."""
 
-    given: Tensor | None = None
-    made: Tensor | None = None
+    given: list[Tensor] = field(default_factory=list)
+    made: list[Tensor] = field(default_factory=list)
     taken: bool = False
 
 
@@ -52,8 +74,10 @@ class TwoBuffers:
         self._up = torch.cuda.Stream(device) if self._on_gpu else None
         self._down = torch.cuda.Stream(device) if self._on_gpu else None
 
-    def begin(self, batch: Tensor, compute: Callable[[Tensor], Tensor]) -> Fetch:
-        """Queue ``compute(batch)``, of a batch in the computer's memory, which may then change.
+    def begin(
+        self, batch: Sequence[Tensor], compute: Callable[[list[Tensor]], list[Tensor]]
+    ) -> Fetch:
+        """Queue ``compute(batch)``, of tensors in the computer's memory, which may then change.
 
         Returns:
             Gets the result, in memory that the second ``begin`` from here writes to again.
@@ -63,32 +87,34 @@ class TwoBuffers:
         if slot.taken:
             raise ValueError("two batches are under way; fetch the first of them")
         slot.given = self._memory(slot.given, batch)
-        slot.given.copy_(batch)
+        for kept, tensor in zip(slot.given, batch, strict=True):
+            kept.copy_(tensor)
         with self._on(self._up):
-            moved = slot.given.to(self._device, non_blocking=True)
+            moved = [kept.to(self._device, non_blocking=True) for kept in slot.given]
         self._hand_over(moved, self._up, self._current())
-        result = compute(moved).contiguous()
-        self._hand_over(result, self._current(), self._down)
-        slot.made = self._memory(slot.made, result)
+        results = [result.contiguous() for result in compute(moved)]
+        self._hand_over(results, self._current(), self._down)
+        slot.made = self._memory(slot.made, results)
         with self._on(self._down):
-            slot.made.copy_(result, non_blocking=True)
+            for kept, result in zip(slot.made, results, strict=True):
+                kept.copy_(result, non_blocking=True)
         done = None if self._down is None else self._down.record_event()
         slot.taken = True
 
-        def fetch() -> Tensor:
+        def fetch() -> list[Tensor]:
             if done is not None:
                 done.synchronize()
             slot.taken = False
-            assert slot.made is not None
             return slot.made
 
         return fetch
 
-    def _memory(self, had: Tensor | None, like: Tensor) -> Tensor:
-        """Memory of the computer for a tensor; what there was, where it fits."""
-        if had is not None and (had.shape, had.dtype) == (like.shape, like.dtype):
-            return had
-        return torch.empty(like.shape, dtype=like.dtype, pin_memory=self._on_gpu)
+    def _memory(self, had: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
+        """Memory of the computer for tensors; what there was, where it fits."""
+        forms = [(tensor.shape, tensor.dtype) for tensor in like]
+        if [(tensor.shape, tensor.dtype) for tensor in had] == forms:
+            return list(had)
+        return [torch.empty(shape, dtype=dtype, pin_memory=self._on_gpu) for shape, dtype in forms]
 
     def _current(self) -> torch.cuda.Stream | None:
         return torch.cuda.current_stream(self._device) if self._on_gpu else None
@@ -99,10 +125,13 @@ class TwoBuffers:
 
     @staticmethod
     def _hand_over(
-        tensor: Tensor, maker: torch.cuda.Stream | None, user: torch.cuda.Stream | None
+        tensors: Sequence[Tensor],
+        maker: torch.cuda.Stream | None,
+        user: torch.cuda.Stream | None,
     ) -> None:
         """Let what one stream makes be used on another, once it is made and while it is needed."""
         if maker is None or user is None:
             return
         user.wait_stream(maker)
-        tensor.record_stream(user)  # its memory is not given away before
+        for tensor in tensors:
+            tensor.record_stream(user)  # its memory is not given away before

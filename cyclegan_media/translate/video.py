@@ -11,18 +11,20 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
+import av
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cyclegan_media.errors import CycleganMediaError, RunError
+from cyclegan_media.errors import CycleganMediaError
 from cyclegan_media.files import atomic_file, check_output
 from cyclegan_media.media.sound_track import NewSound
 from cyclegan_media.media.video import VideoFrame, VideoReader
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_writer import VideoWriter
+from cyclegan_media.translate.image import check_shape
 from cyclegan_media.translate.pipeline import Busy, overlapped
-from cyclegan_media.translate.queued import Fetch, Queues
+from cyclegan_media.translate.queued import Fetch, Queues, Samples
 from cyclegan_media.translate.stages import StageTimes, Stopwatch
 
 Apply = Callable[[Tensor], Tensor]
@@ -55,7 +57,9 @@ class _Batch:
 
     packets: list[TrackPacket]
     frames: list[VideoFrame]
-    colours: Tensor | None
+    content: list[Tensor]
+    """RGB ``(n, 3, height, width)``; or planes ``(n, rows, columns)``, where a GPU converts them,
+    those of the source before, of the target after. None without frames."""
 
 
 def translate_video(
@@ -139,6 +143,8 @@ class _Run:
     ) -> None:
         self._apply, self._video, self._writer = apply, video, writer
         self._untouched = untouched
+        size = (video.height, video.width)
+        self._samples = Samples(size, to_rgb=video.rgb, from_rgb=writer.planes)
         self._start: Fraction | None = None
         self._end = Fraction(0)
         self._to_rgb, self._from_rgb = Stopwatch(), Stopwatch()
@@ -163,9 +169,14 @@ class _Run:
         yield self._batch(packets, frames)
 
     def _batch(self, packets: list[TrackPacket], frames: list[VideoFrame]) -> _Batch:
+        if not frames:
+            return _Batch(packets, frames, [])
+        if isinstance(self._apply, Queues):
+            planes = zip(*(frame.planes() for frame in frames), strict=True)
+            return _Batch(packets, frames, [torch.stack(plane) for plane in planes])
         with self._to_rgb:
-            colours = torch.stack([frame.tensor() for frame in frames]) if frames else None
-        return _Batch(packets, frames, colours)
+            colours = torch.stack([frame.tensor() for frame in frames])
+        return _Batch(packets, frames, [colours])
 
     def translated(self, batches: Iterator[_Batch], show: Show) -> Iterator[_Batch]:
         """The same batches in their new colours.
@@ -183,30 +194,25 @@ class _Run:
 
     def _begun(self, batch: _Batch) -> Callable[[], _Batch]:
         """Begin to translate a batch; what is returned waits for the result."""
-        packets, frames, colours = batch.packets, batch.frames, batch.colours
-        if colours is None:
+        if not batch.frames:
             return lambda: batch
-        shape = colours.shape
-        with self._named(frames[0]):
-            fetch = self._begin(colours)
+        first = batch.frames[0]
+        with self._named(first):
+            fetch = self._begin(batch.content)
 
         def finish() -> _Batch:
-            with self._named(frames[0]):
-                output = fetch()
-                if output.shape != shape:
-                    raise RunError(
-                        f"the model makes {tuple(output.shape)} of {tuple(shape)}, where the shape"
-                        " should stay"
-                    )
-            return _Batch(packets, frames, output.detach())
+            with self._named(first):
+                return _Batch(batch.packets, batch.frames, fetch())
 
         return finish
 
-    def _begin(self, colours: Tensor) -> Fetch:
+    def _begin(self, content: list[Tensor]) -> Fetch:
         if isinstance(self._apply, Queues):
-            return self._apply.begin(colours)
-        output = self._apply(colours)
-        return lambda: output
+            return self._apply.begin(content, self._samples)
+        (colours,) = content
+        output = self._apply(colours).detach()
+        check_shape(output, colours.shape)
+        return lambda: [output]
 
     @contextmanager
     def _named(self, frame: VideoFrame) -> Iterator[None]:
@@ -225,16 +231,20 @@ class _Run:
         for packet in batch.packets:
             self._writer.copy(packet)
         for k, frame in enumerate(batch.frames):
-            assert batch.colours is not None
             if self._untouched(frame.number):
                 self._writer.keep(frame)
             else:
                 with self._from_rgb:
-                    picture = self._writer.picture(batch.colours[k])
+                    picture = self._picture([tensor[k] for tensor in batch.content])
                 self._writer.encode(picture, frame.time, frame.duration * frame.time_base)
             if self._start is None:
                 self._start = frame.time
             self._end = frame.time + frame.duration * frame.time_base
+
+    def _picture(self, content: list[Tensor]) -> av.VideoFrame:
+        if isinstance(self._apply, Queues):
+            return self._writer.layout.picture(content)
+        return self._writer.picture(*content)
 
     def finish(self, busy: Busy, start: float) -> StageTimes:
         """Finish the file, for which an encoder may hold back dozens of frames."""
