@@ -93,13 +93,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--variance", type=float, default=0.0, help="as for `translate` (default: 0)"
     )
     parser.add_argument(
+        "--retrieval", type=float, default=0.0, help="as for `translate` (default: 0)"
+    )
+    parser.add_argument(
         "--together", action="store_true", help="measure the mean of the models, too"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     args = parser.parse_args(arguments)
     try:
         # A model that cannot be read is told before minutes of analysis.
-        options = Options(conversion=Conversion(variance=args.variance))
+        options = Options(conversion=Conversion(variance=args.variance, retrieval=args.retrieval))
         models = load_models(args.model, (*RESERVED, TOGETHER)) if args.model else {}
         if args.together:
             models[TOGETHER] = together(models)

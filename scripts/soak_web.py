@@ -107,7 +107,7 @@ def visit(server: Server, folder: Path, k: int, expected: np.ndarray) -> str | N
         "a2b",
         gradio_client.handle_file(str(source[kind])),
         None,
-        *(0, "", 0, 0, "gaussian", "vocoder", ""),
+        *(0, "", 0, 0, 0, "gaussian", "vocoder", ""),
         api_name="/convert",
     )
     try:

@@ -201,7 +201,7 @@ def test_vocoders_that_do_not_fit_are_refused_before_anything_is_written(
     for folder_, option, says in (
         (model, ("--pitch", "quantile"), "the network converts it"),
         (model, ("--synthesis", "differential"), "needs a model on WORLD's features"),
-        (picture, ("--variance", "0.5"), "variance, pitch and synthesis are for voices"),
+        (picture, ("--variance", "0.5"), "variance, retrieval, pitch and synthesis are for voices"),
     ):
         arguments = ["translate", str(recording), "-m", str(folder_), "-o", str(target)]
         assert main([*arguments, "--device", "cpu", *option]) == 2

@@ -293,7 +293,7 @@ def test_the_page_converts_for_programs_and_keeps_visitors_apart(tmp_path: Path)
                 "a2b",
                 gradio_client.handle_file(str(path)),
                 None,
-                *(0, "", 0, 0, "gaussian", "vocoder", ""),
+                *(0, "", 0, 0, 0, "gaussian", "vocoder", ""),
                 api_name="/convert",
             )
 
@@ -339,7 +339,7 @@ def test_urls_and_files_of_the_machine_are_refused(tmp_path: Path) -> None:
 
         def asked(path: str) -> httpx.Response:
             file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-            data = ["model", "a2b", file, None, 0, "", 0, 0, "gaussian", "vocoder", ""]
+            data = ["model", "a2b", file, None, 0, "", 0, 0, 0, "gaussian", "vocoder", ""]
             body = {"data": data, "fn_index": function, "session_hash": "s"}
             return web.post("/gradio_api/queue/join", json=body)
 

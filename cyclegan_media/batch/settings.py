@@ -37,6 +37,7 @@ class FileSettings(BaseModel):
     detector_model: str | None = None
     vocoder: str | None = None
     variance: float = Field(default=0.0, ge=0, le=1)
+    retrieval: float = Field(default=0.0, ge=0, le=1)
     pitch: Literal["gaussian", "quantile"] = "gaussian"
     synthesis: Literal["vocoder", "differential"] = "vocoder"
     provenance: bool = True

@@ -253,7 +253,10 @@ def _options(
         seed=settings.seed,
         vocoder=settings.vocoder,
         conversion=Conversion(
-            variance=settings.variance, pitch=settings.pitch, synthesis=settings.synthesis
+            variance=settings.variance,
+            retrieval=settings.retrieval,
+            pitch=settings.pitch,
+            synthesis=settings.synthesis,
         ),
     )
 

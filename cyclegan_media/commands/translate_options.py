@@ -134,6 +134,14 @@ def add_voice_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         " at all (default), 1 wholly",
     )
     voices.add_argument(
+        "--retrieval",
+        type=part,
+        default=0.0,
+        metavar="SHARE",
+        help="draw converted spectra to those of the target's own speech that are nearest: 0 is not"
+        " at all (default), 1 wholly",
+    )
+    voices.add_argument(
         "--pitch",
         choices=("gaussian", "quantile"),
         default="gaussian",
@@ -282,11 +290,13 @@ def make_options(
 
 def make_conversion(args: argparse.Namespace) -> Conversion | None:
     """What :func:`add_voice_options` let the user ask for, the vocoder aside."""
-    if (args.variance, args.pitch, args.synthesis) == (0.0, "gaussian", "vocoder"):
+    names = ("variance", "retrieval", "pitch", "synthesis")
+    chosen = tuple(getattr(args, name) for name in names)
+    if chosen == (0.0, 0.0, "gaussian", "vocoder"):
         return None
     from cyclegan_media.speech.conversion import Conversion
 
-    return Conversion(variance=args.variance, pitch=args.pitch, synthesis=args.synthesis)
+    return Conversion(**dict(zip(names, chosen, strict=True)))
 
 
 def _credentials(args: argparse.Namespace) -> Credentials | None:

@@ -134,6 +134,10 @@ class VoiceData(_Section):
     augment: VoiceAugmentation = VoiceAugmentation()
     """Variations that make a few minutes of speech go further."""
 
+    keep_frames: NonNegativeInt = 20_000
+    """Spectra of each speaker's speech that a model on mel-cepstra keeps for ``--retrieval``, at
+    most; 0 for none."""
+
     switches: ClassVar[dict[str, str]] = {"mask": "longest_gap"}
     """What a batch may hold beside the two domains' examples, and the key that asks for it."""
 

@@ -20,6 +20,7 @@ from cyclegan_media.speech.analysis import Features
 from cyclegan_media.speech.f0 import PITCH_MATCHES, PitchMatch, transform_f0
 from cyclegan_media.speech.interface import AnyFeatures
 from cyclegan_media.speech.postfilter import expected_deviation, stretch_variance
+from cyclegan_media.speech.retrieval import draw_to_frames
 from cyclegan_media.speech.statistics import ACTIVE_RANGE_DB, SpeakerStatistics, active_frames
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Conversion:
     variance: float = 0.0
     """0…1: how far the variance of each coefficient is brought to what the target would have; see
     :mod:`cyclegan_media.speech.postfilter`."""
+    retrieval: float = 0.0
+    """0…1: how far each converted spectrum is drawn to such as the target's voice has made; see
+    :mod:`cyclegan_media.speech.retrieval`. For models on mel-cepstra that keep frames."""
     pitch: PitchMatch = "gaussian"
     """Match the ``gaussian`` mean and deviation of log F0, or its whole distribution, by
     ``quantile``; see :mod:`cyclegan_media.speech.f0`."""
@@ -58,8 +62,9 @@ class Conversion:
     """Leave pauses as they were recorded; see :mod:`cyclegan_media.speech.pauses`."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.variance <= 1:
-            raise UserError(f"variance: must be in 0…1, not {self.variance:g}")
+        for name, share in (("variance", self.variance), ("retrieval", self.retrieval)):
+            if not 0 <= share <= 1:
+                raise UserError(f"{name}: must be in 0…1, not {share:g}")
         if self.pitch not in PITCH_MATCHES:
             raise UserError(f"pitch: must be one of {', '.join(PITCH_MATCHES)}")
         if self.synthesis not in SYNTHESES:
@@ -111,6 +116,9 @@ def convert_features(
     active = active_frames(features, range_db)
     for start, stop in speech_stretches(active):
         part = apply_to_frames(generator, standardised[:, start:stop])
+        if target.frames is not None:
+            kept = target.standardise(target.frames.T).T
+            part = draw_to_frames(part, kept, conversion.retrieval)
         share = _fades(stop - start, start > 0, stop < features.frames)
         converted[:, start:stop] += share * (part - converted[:, start:stop])
     spectrum = target.destandardise(converted)

@@ -51,6 +51,9 @@ class SpeakerStatistics:
     log_f0_quantiles: NDArray[np.float32] | None = None
     """``(101,)``, rising: the percentiles of log F0, from 0 to 100; ``None`` without F0, and in
     models from before they were kept."""
+    frames: NDArray[np.float32] | None = None
+    """``(n, coefficients)``: spectra of this speaker's speech, in no order, not standardised; see
+    :mod:`cyclegan_media.speech.retrieval`. ``None`` where none are kept."""
 
     @property
     def is_voiced(self) -> bool:
@@ -125,13 +128,15 @@ class SpeakerStatistics:
             tensors[f"{prefix}.log_f0_quantiles"] = torch.from_numpy(self.log_f0_quantiles.copy())
         if self.alpha is not None:
             tensors[f"{prefix}.alpha"] = torch.tensor([self.alpha])
+        if self.frames is not None:
+            tensors[f"{prefix}.frames"] = torch.from_numpy(self.frames.copy())
         return tensors
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> SpeakerStatistics:
         """The inverse of :meth:`to_tensors` (F0 statistics to float32).
 
-        ``weight``, ``alpha`` and ``log_f0_quantiles`` may be missing.
+        ``weight``, ``alpha``, ``log_f0_quantiles`` and ``frames`` may be missing.
 
         Raises:
             UserError: a tensor is missing, of a wrong shape, not finite or not positive where it
@@ -161,7 +166,14 @@ class SpeakerStatistics:
             quantiles = _tensor(tensors, f"{prefix}.log_f0_quantiles")
             if len(quantiles) != 101 or (np.diff(quantiles) < 0).any():
                 raise UserError(f"statistics: {prefix}.log_f0_quantiles must be 101 rising numbers")
-        return cls(got["mean"], got["std"], mean, deviation, weight, alpha, quantiles)
+        frames: NDArray[np.float32] | None = None
+        if f"{prefix}.frames" in tensors:
+            frames = _tensor(tensors, f"{prefix}.frames", dimensions=2)
+            if frames.shape[1] != len(got["mean"]):
+                raise UserError(
+                    f"statistics: {prefix}.frames and {prefix}.mean differ in coefficients"
+                )
+        return cls(got["mean"], got["std"], mean, deviation, weight, alpha, quantiles, frames)
 
 
 class _Moments:
@@ -209,11 +221,12 @@ def has_speech(features: VoiceFeatures) -> bool:
     return bool((active & features.voiced).sum() >= max(1, _LEAST_VOICED * active.sum()))
 
 
-def _tensor(tensors: Mapping[str, Tensor], name: str) -> NDArray[np.float32]:
+def _tensor(tensors: Mapping[str, Tensor], name: str, dimensions: int = 1) -> NDArray[np.float32]:
     tensor = tensors.get(name)
     if tensor is None:
         raise UserError(f"statistics: tensor {name!r} is missing; train or export the model again")
     array = tensor.detach().cpu().float().numpy().copy()
-    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
-        raise UserError(f"statistics: tensor {name!r} must be a list of finite numbers")
+    if array.ndim != dimensions or not array.size or not np.isfinite(array).all():
+        form = "list" if dimensions == 1 else "table"
+        raise UserError(f"statistics: tensor {name!r} must be a {form} of finite numbers")
     return array

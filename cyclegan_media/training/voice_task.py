@@ -36,6 +36,7 @@ from cyclegan_media.speech.matching import (
     retract,
     weigh,
 )
+from cyclegan_media.speech.retrieval import choose_frames
 from cyclegan_media.training.tasks import Generators, Preview
 
 VALIDATION_RECORDINGS = 8
@@ -85,7 +86,9 @@ class VoiceTask:
             data.whitening,
         )
         self._speakers = {
-            side: replace(speaker, alpha=alphas.get(side))
+            side: replace(
+                speaker, alpha=alphas.get(side), frames=self._frames(features[side], data)
+            )
             for side, speaker in zip(train, speakers, strict=True)
         }
         self.domain_a, self.domain_b = (
@@ -113,6 +116,14 @@ class VoiceTask:
             for side, items in others.items()
         }
         self._preview = {side: some[0] for side, some in held_out.items()}
+
+    def _frames(
+        self, features: Sequence[VoiceFeatures], data: VoiceData
+    ) -> NDArray[np.float32] | None:
+        """What the model keeps of a speaker's spectra; those of log-mel bands are not retrieved."""
+        if not data.keep_frames or not isinstance(self._config, AnalysisConfig):
+            return None
+        return choose_frames(features, data.keep_frames)
 
     def _analyse(self, paths: Sequence[Path], wide: bool) -> dict[Path, Any]:
         config = self._config

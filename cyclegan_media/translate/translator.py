@@ -395,8 +395,13 @@ class Translator:
         wanted = options.conversion or PLAIN
         if wanted != PLAIN and self.modality != "voice":
             raise UserError(
-                f"{self._where}: translates pictures; variance, pitch and synthesis are for voices"
+                f"{self._where}: translates pictures; variance, retrieval, pitch and synthesis are"
+                " for voices"
             )
+        if self.modality == "voice":
+            from cyclegan_media.translate.voice import check_conversion
+
+            check_conversion(self.model, options.direction, wanted)
         return wanted
 
     def _apply(

@@ -100,8 +100,7 @@ def _convert(
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
         vocoder = find_vocoder(model, vocoder)
-    if conversion.pitch != PLAIN.pitch and isinstance(config, LogMelConfig):
-        raise UserError("pitch: the model's spectra hold the pitch, so the network converts it")
+    check_conversion(model, direction, conversion)
     if conversion.synthesis != PLAIN.synthesis and vocoder is not None:
         raise UserError("vocoder: differential synthesis uses none; leave out one of the two")
     signal = np.asarray(samples, dtype=np.float32)
@@ -195,6 +194,25 @@ def translate_recording(
         raise UserError(f"{source}: {error}") from error
     tags = read_tags(source)
     return write_audio(target, samples, rate, overwrite, tags=tags, provenance=provenance)
+
+
+def check_conversion(model: PretrainedModel, direction: Direction, conversion: Conversion) -> None:
+    """Check that a voice model can be used so.
+
+    Raises:
+        UserError: its spectra hold what is to be changed, or it keeps no frames to retrieve.
+    """
+    _, _, target, config = _parts(model, direction)
+    on_log_mel = isinstance(config, LogMelConfig)
+    if conversion.pitch != PLAIN.pitch and on_log_mel:
+        raise UserError("pitch: the model's spectra hold the pitch, so the network converts it")
+    if conversion.retrieval and on_log_mel:
+        raise UserError("retrieval: is for models on mel-cepstra, not on log-mel spectra")
+    if conversion.retrieval and target.frames is None:
+        raise UserError(
+            "retrieval: the model keeps no frames of the target's speech; train it again with"
+            " data.keep_frames above 0"
+        )
 
 
 def find_vocoder(

@@ -107,6 +107,9 @@ class Convert:
                 )
             with gr.Group(visible=not image) as self.of_voices:
                 self.variance = gr.Slider(0, 1, 0, step=0.1, label="Variance, against muffling")
+                self.retrieval = gr.Slider(
+                    0, 1, 0, step=0.1, label="Retrieval, towards what the target has said"
+                )
                 self.pitch = gr.Radio(
                     [("mean and deviation", "gaussian"), ("whole distribution", "quantile")],
                     value="gaussian",
@@ -142,7 +145,7 @@ class Convert:
             )
         inputs = [
             *(self.model, self.direction, self.file, self.microphone, self.steady, self.faces),
-            *(self.style, self.variance, self.pitch, self.synthesis, self.voice),
+            *(self.style, self.variance, self.retrieval, self.pitch, self.synthesis, self.voice),
         ]
         self.start.click(
             self._convert,
@@ -217,6 +220,7 @@ class Convert:
         faces: str,
         style: float,
         variance: float,
+        retrieval: float,
         pitch: str,
         synthesis: str,
         voice: str,
@@ -246,6 +250,7 @@ class Convert:
                 faces=faces,
                 style=style,
                 variance=variance,
+                retrieval=retrieval,
                 pitch=pitch,
                 synthesis=synthesis,
             )
@@ -311,8 +316,8 @@ def _settings(offer: Offer, **chosen: Any) -> FileSettings:
         if offer.many:
             values["seed"] = int(chosen["style"])
     else:
-        values |= {"variance": float(chosen["variance"]), "pitch": chosen["pitch"]}
-        values["synthesis"] = chosen["synthesis"]
+        values |= {name: float(chosen[name]) for name in ("variance", "retrieval")}
+        values |= {name: chosen[name] for name in ("pitch", "synthesis")}
     return FileSettings().with_options(values, "this page")
 
 
