@@ -20,6 +20,7 @@ from contextlib import contextmanager
 
 from cyclegan_media.commands import (
     batch,
+    combine,
     completion,
     distill,
     download,
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         *making,
         prepare,
         download,
+        combine,
         export,
         push,
         faces,

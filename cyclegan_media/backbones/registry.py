@@ -158,6 +158,7 @@ _BUILT_IN = {
     "latent_discriminator": "cyclegan_media.backbones.augmented",
     "predictor": "cyclegan_media.backbones.predictor",
     "projection": "cyclegan_media.backbones.projection",
+    "ensemble": "cyclegan_media.backbones.ensemble",
 }
 _registered: dict[str, type[Backbone]] = {}
 

@@ -33,7 +33,7 @@ def example(network: Backbone, voice: bool) -> tuple[Tensor, ...]:
     step = network.multiple
     least = max(4, -(-network.minimum // step) + 1)
     if voice:
-        x = torch.randn(2, getattr(network.config, "coefficients", 24), step * least)
+        x = torch.randn(2, getattr(network.config, "coefficients", None) or 24, step * least)
     else:
         x = torch.rand(2, 3, step * least, step * (least + 1)) * 2 - 1
     return (x, torch.randn(2, network.latent)) if network.latent else (x,)
