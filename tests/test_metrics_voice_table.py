@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from evaluation_files import voice_folders, voice_model
-from safetensors.torch import load_file, save_file
 from scipy.signal import lfilter
 
 from cyclegan_media.errors import UserError
@@ -90,35 +88,14 @@ def test_script_says_what_is_wrong(
         (["--data-a", low, "--data-b", str(tmp_path / "none")], "none: no such folder"),
         (["--data-a", low, "--data-b", high, "--held-out", "no*"], "no file is like no*"),
         (["--data-a", low, "--data-b", high, "--model", str(tmp_path / "m")], "no such model"),
-        (["--data-a", low, "--data-b", high, "--together"], "needs two models or more"),
-        (["--data-a", low, "--data-b", high, "--variance", "2"], "must be in 0…1"),
+        (["--data-a", low, "--data-b", high, "--variance", "2"], "variance: must be in 0…1"),
+        (["--data-a", low, "--data-b", high, "--retrieval", "2"], "retrieval: must be in 0…1"),
     ):
         assert script(arguments) == 2
         output = capsys.readouterr()
         assert output.out == ""
         assert output.err.strip().splitlines()[-1].startswith("error: ")
         assert message in output.err
-
-
-def test_script_measures_the_mean_of_models(
-    script: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sides = voice_folders(tmp_path)
-    models = [voice_model(tmp_path / name / "model") for name in ("one", "other")]
-    command = ["--data-a", str(sides["a"]), "--data-b", str(sides["b"]), "--held-out", "held*"]
-    for model in models:
-        command += ["--model", str(model)]
-    assert script([*command, "--together", "--json"]) == 0
-    for table in json.loads(capsys.readouterr().out)["directions"].values():
-        # The two are the same, so their mean is, too.
-        assert table["together"] == pytest.approx(table["one"], abs=1e-3)
-        assert table["together"]["mcd"] < table[voice_table.UNCONVERTED]["mcd"]
-
-    statistics = load_file(models[1] / "statistics.safetensors")
-    statistics["a.mean"] += 1
-    save_file(statistics, models[1] / "statistics.safetensors")
-    assert script([*command, "--together"]) == 2
-    assert "their spectra have no mean" in capsys.readouterr().err
 
 
 def test_a_method_that_gives_the_target_itself_is_at_no_distance(folders: dict[str, Path]) -> None:
