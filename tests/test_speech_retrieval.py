@@ -106,20 +106,36 @@ def test_kept_frames_do_not_follow_one_another() -> None:
     assert np.array_equal(kept, choose_frames(features([4000]), 3000)[:, 0])
 
 
-def test_a_conversion_draws_what_the_network_made() -> None:
+class Negated(torch.nn.Module):
+    """A network whose output tells what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sign = torch.nn.Parameter(torch.tensor(-1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.sign * x
+
+
+def test_a_conversion_draws_what_goes_into_the_network_and_what_comes_out() -> None:
     rng = np.random.default_rng(2)
     item = analyse(say(3, "a"), CONFIG)
     own = SpeakerStatistics.from_features([item])
-    kept = rng.normal(size=(400, CONFIG.coefficients)).astype(np.float32)
-    target = replace(own, frames=kept)
-    network = build(SPEC).eval()
-    plain = convert_features(item, network, own, target)
-    drawn = convert_features(item, network, own, target, Conversion(retrieval=1.0))
-    at = np.flatnonzero(active_frames(item))[50:-50]
-    wanted = by_definition(
-        target.standardise(plain.spectrum[:, at]), target.standardise(kept.T).T, 1.0
+    shape = (400, CONFIG.coefficients)
+    source, target = (
+        replace(own, frames=rng.normal(size=shape).astype(np.float32)) for _ in range(2)
     )
-    np.testing.assert_allclose(target.standardise(drawn.spectrum[:, at]), wanted, atol=2e-3)
+    drawn = convert_features(item, Negated(), source, target, Conversion(retrieval=0.6))
+    at = np.flatnonzero(active_frames(item))[50:-50]
+    kept = [own.standardise(speaker.frames.T).T for speaker in (source, target)]  # type: ignore[union-attr]
+    given = by_definition(own.standardise(item.spectrum[:, at]), kept[0], 0.6)
+    wanted = by_definition(-given, kept[1], 0.6)
+    np.testing.assert_allclose(own.standardise(drawn.spectrum[:, at]), wanted, atol=2e-3)
+    # Without a share, or frames, the network alone.
+    for speaker, share in ((target, 0.0), (own, 0.6)):
+        plain = convert_features(item, Negated(), speaker, speaker, Conversion(retrieval=share))
+        alone = -own.standardise(item.spectrum[:, at])
+        np.testing.assert_allclose(own.standardise(plain.spectrum[:, at]), alone, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +193,7 @@ def test_a_model_without_frames_is_told_before_anything_is_written(
     source = write_audio(tmp_path / "in.wav", say(3, "a")[None], 16000)
     command = ["translate", str(source), "-m", str(folder), "-o", str(tmp_path / "out.wav")]
     assert main([*command, "--retrieval", "0.5"]) == 2
-    assert "keeps no frames of the target's speech; train it again" in capsys.readouterr().err
+    assert "keeps no frames of its speakers; train it again" in capsys.readouterr().err
     assert not (tmp_path / "out.wav").exists()
     assert main(command) == 0
 

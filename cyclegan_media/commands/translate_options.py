@@ -138,8 +138,8 @@ def add_voice_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         type=part,
         default=0.0,
         metavar="SHARE",
-        help="draw converted spectra to those of the target's own speech that are nearest: 0 is not"
-        " at all (default), 1 wholly",
+        help="draw spectra to the nearest that the model has learned from, those of the source"
+        " before and those of the target after it: 0 is not at all (default), 1 wholly",
     )
     voices.add_argument(
         "--pitch",

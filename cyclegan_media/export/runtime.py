@@ -29,8 +29,9 @@ from cyclegan_media.pretrained.hub import is_hub_name
 from cyclegan_media.pretrained.tensors import read_tensors
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.image import Apply
-from cyclegan_media.translate.options import Options
+from cyclegan_media.translate.options import Options, StrPath
 from cyclegan_media.translate.precision import Precision
+from cyclegan_media.translate.video_plan import VideoPlan
 
 
 class OnnxGenerator(Backbone):
@@ -76,14 +77,16 @@ class OnnxTranslator(Translator):
         self,
         options: Options,
         sample: int = 1,
-        batch_size: int | None = None,
-        compiled: bool | None = None,
+        video: VideoPlan | None = None,
     ) -> Apply:
         if isinstance(options.tile, int):
             raise UserError("tile: ONNX Runtime computes pictures as a whole; leave --tile out")
         if options.compile:
             raise UserError("compile: is for PyTorch, not for ONNX Runtime; leave it out")
-        return super()._apply(replace(options, tile="off"), sample, batch_size, False)
+        return super()._apply(replace(options, tile="off"), sample, video)
+
+    def _video_plan(self, options: Options, source: StrPath) -> VideoPlan:
+        return VideoPlan(options.batch_size or 1)  # a session has threads of its own
 
 
 def load_onnx(path: str | os.PathLike[str]) -> Translator:

@@ -50,8 +50,9 @@ class Conversion:
     """0…1: how far the variance of each coefficient is brought to what the target would have; see
     :mod:`cyclegan_media.speech.postfilter`."""
     retrieval: float = 0.0
-    """0…1: how far each converted spectrum is drawn to such as the target's voice has made; see
-    :mod:`cyclegan_media.speech.retrieval`. For models on mel-cepstra that keep frames."""
+    """0…1: how far each spectrum is drawn to such as the source's voice has made in training, and
+    once converted to the target's; see :mod:`cyclegan_media.speech.retrieval`. For models on
+    mel-cepstra that keep frames."""
     pitch: PitchMatch = "gaussian"
     """Match the ``gaussian`` mean and deviation of log F0, or its whole distribution, by
     ``quantile``; see :mod:`cyclegan_media.speech.f0`."""
@@ -115,10 +116,9 @@ def convert_features(
         converted = target.standardise(features.spectrum)
     active = active_frames(features, range_db)
     for start, stop in speech_stretches(active):
-        part = apply_to_frames(generator, standardised[:, start:stop])
-        if target.frames is not None:
-            kept = target.standardise(target.frames.T).T
-            part = draw_to_frames(part, kept, conversion.retrieval)
+        part = _drawn(standardised[:, start:stop], source, conversion.retrieval)
+        part = apply_to_frames(generator, part)
+        part = _drawn(part, target, conversion.retrieval)
         share = _fades(stop - start, start > 0, stop < features.frames)
         converted[:, start:stop] += share * (part - converted[:, start:stop])
     spectrum = target.destandardise(converted)
@@ -126,6 +126,14 @@ def convert_features(
     return features.with_spectrum(
         stretch_variance(spectrum, active, deviation, conversion.variance)
     )
+
+
+def _drawn(
+    standardised: NDArray[np.float32], speaker: SpeakerStatistics, share: float
+) -> NDArray[np.float32]:
+    if not share or speaker.frames is None:
+        return standardised
+    return draw_to_frames(standardised, speaker.standardise(speaker.frames.T).T, share)
 
 
 def speech_stretches(active: NDArray[np.bool_]) -> list[tuple[int, int]]:

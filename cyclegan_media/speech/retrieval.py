@@ -1,16 +1,17 @@
-"""Converted spectra drawn to spectra that the target's voice has made.
+"""Spectra drawn to spectra that a voice has made: the source's before, the target's after.
 
 A network that learned from a minute of speech makes some spectra that no mouth of the target's ever
-made. Voice conversion by nearest neighbours (Baas, van Niekerk & Kamper 2023, arXiv 2305.18975,
-section 3.1) puts in the place of each frame the mean of those of the target's frames that are
-nearest to it. Its queries are features of a large network that was trained on thousands of hours;
-here they are what the generator made of the source's frame, and a share s of the converted frame
-stays:
+made, and more so of sounds that it has never seen. Voice conversion by nearest neighbours (Baas,
+van Niekerk & Kamper 2023, arXiv 2305.18975, section 3.1) puts in the place of each frame the mean
+of those of the target's frames that are nearest to it. Its queries are features of a large network
+that was trained on thousands of hours; here they are what the generator made of the source's frame,
+and a share of the converted frame stays:
 
     y'_t = (1 − s) y_t + s Σ_i w_i f_i        w_i ∝ exp(−β (d_i² − d_1²) / d_1²)
 
 over the :data:`NEIGHBOURS` frames f_i nearest to y_t, at distances d_1 ≤ d_2 ≤ …. Frames count by
-how near they are, β (:data:`SHARPNESS`), where the paper takes their plain mean.
+how near they are, β (:data:`SHARPNESS`), where the paper takes their plain mean. What goes into the
+network is drawn likewise to frames of the source that it has learned from.
 
 Kept frames are drawn from the recordings and mixed up: what was said cannot be put together again.
 """

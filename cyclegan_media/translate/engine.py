@@ -13,6 +13,7 @@ from cyclegan_media.translate.inference import inference_copy
 from cyclegan_media.translate.latent import WithCode
 from cyclegan_media.translate.precision import Precision, choose_precision
 from cyclegan_media.translate.quantise import QuantisedOnUse
+from cyclegan_media.translate.streams import stop_between_layers
 from cyclegan_media.translate.tiles_memory import available_memory, bytes_per_pixel
 
 Run = Callable[..., Tensor]
@@ -46,7 +47,11 @@ class Engine:
             return lambda x: inner(x, code.to(x).expand(len(x), -1))
         key = (network, compiled)
         if key not in self._runs:
-            copy = inference_copy(network, self.dtype) if self.device.type == "cpu" else network
+            copy = network
+            if self.device.type == "cpu":
+                copy = inference_copy(network, self.dtype)
+                if not compiled:
+                    stop_between_layers(copy)
             run: Run = copy
             if self.precision == "int8" and network.modality != "voice":
                 run = QuantisedOnUse(copy)
@@ -69,13 +74,28 @@ class Engine:
             seconds = seconds_a_frame(self.ready(network), picture)
         return worth_compiling(self.device, frames, seconds)
 
+    def is_steady(self, network: Backbone) -> bool:
+        """Whether pictures may go through in any order: not while int8 takes ranges from them."""
+        if isinstance(network, WithCode):
+            return self.is_steady(network.generator)
+        run = self._runs.get((network, False))
+        return not isinstance(run, QuantisedOnUse) or run.is_steady
+
     def batch_size(self, network: Backbone, size: tuple[int, int]) -> int:
-        """Frames of this height and width to translate at once.
+        """Frames of this height and width to translate at once, in one batch.
 
         On a CPU one: a second one brings nothing there, and takes memory and time to the first
         result. On a GPU as many as fit well into its free memory, 16 at most.
         """
-        if self.device.type == "cpu":
-            return 1
+        return 1 if self.device.type == "cpu" else self._fitting(network, size, _MOST)
+
+    def side_by_side(self, network: Backbone, size: tuple[int, int]) -> int:
+        """Frames of this height and width to translate at once on a CPU, each by itself.
+
+        One for each core that PyTorch uses, if they fit well into free memory, 16 at most.
+        """
+        return self._fitting(network, size, min(_MOST, torch.get_num_threads()))
+
+    def _fitting(self, network: Backbone, size: tuple[int, int], most: int) -> int:
         each = size[0] * size[1] * bytes_per_pixel(network, self.device)
-        return max(1, min(_MOST, int(_SHARE * available_memory(self.device) / each)))
+        return max(1, min(most, int(_SHARE * available_memory(self.device) / each)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from cyclegan_media.media.image import read_image
 from cyclegan_media.media.image_writer import image_format, write_image
 from cyclegan_media.media.provenance import Provenance
 from cyclegan_media.translate.queued import Fetch, Samples, TwoBuffers
+from cyclegan_media.translate.streams import Streams
 from cyclegan_media.translate.tiles import Tile, apply_in_tiles, choose_tile
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def make_apply(
     engine: Engine | None = None,
     *,
     compiled: bool = False,
+    streams: Streams | None = None,
 ) -> Apply:
     """A function that applies ``network`` to pictures of any number and size.
 
@@ -56,10 +59,12 @@ def make_apply(
             result of the whole.
         engine: what runs the network; ``None`` for the network itself.
         compiled: whether the engine is to compile it.
+        streams: on a CPU, what computes pictures side by side, ``batch_size`` in each.
     """
-
-    kind = QueuedApply if device.type == "cuda" else NetworkApply
-    return kind(network, device, dtype, batch_size, tile, engine, compiled)
+    how = (network, device, dtype, batch_size, tile, engine, compiled)
+    if streams is not None:
+        return StreamedApply(streams, *how)
+    return (QueuedApply if device.type == "cuda" else NetworkApply)(*how)
 
 
 class NetworkApply:
@@ -141,6 +146,8 @@ class NetworkApply:
 class QueuedApply(NetworkApply):
     """The same on a GPU, where batches can be queued (:class:`.queued.Queues`)."""
 
+    ahead = 1
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._buffers = TwoBuffers(self._device)
@@ -172,6 +179,57 @@ class QueuedApply(NetworkApply):
             return [plane.clone() for plane in made]  # the buffers get the next result
 
         return checked
+
+    def stop(self) -> None:
+        """Nothing: what is queued is over in a moment."""
+
+
+class StreamedApply(NetworkApply):
+    """The same on a CPU, where batches are computed side by side (:mod:`.streams`)."""
+
+    def __init__(self, streams: Streams, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._streams = streams
+        self.ahead = streams.count
+        """One waits while each stream has one."""
+        self._stop = threading.Event()
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        run, at_once, side = self._plan(pictures.shape)
+        if side is not None or not self._in_any_order():
+            return super().__call__(pictures)
+
+        def begun(part: Tensor) -> Callable[[], Tensor]:
+            return self._streams.begin(lambda: self._alone(part, run), self._stop)
+
+        results = [begun(part) for part in pictures.split(at_once)]
+        return torch.cat([result() for result in results])
+
+    def begin(self, planes: Sequence[Tensor], samples: Samples) -> Fetch:
+        """Queue a batch. What goes in tiles, or comes while ranges are found, is done here."""
+        run, at_once, side = self._plan((len(planes[0]), 3, *samples.size))
+        if side is not None or not self._in_any_order():
+            made = samples.from_rgb(super().__call__(samples.to_rgb(planes)))
+            return lambda: made
+
+        def work() -> list[Tensor]:
+            parts = samples.to_rgb(planes).split(at_once)
+            return samples.from_rgb(torch.cat([self._alone(part, run) for part in parts]))
+
+        return self._streams.begin(work, self._stop)
+
+    def stop(self) -> None:
+        """Leave off what was begun; nobody will fetch it."""
+        self._stop.set()
+
+    def _in_any_order(self) -> bool:
+        return self._engine is None or self._engine.is_steady(self._network)
+
+    @torch.inference_mode()
+    def _alone(self, batch: Tensor, run: Apply) -> Tensor:
+        output = self._translated(batch, run, None)
+        check_shape(output, batch.shape)
+        return output
 
 
 _NOT_FINITE = "the model's output is not finite; try --precision fp32"

@@ -56,6 +56,11 @@ class QuantisedOnUse:
             if type(part) is nn.Conv2d and is_worth_it(part)
         }
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has the ranges, and so computes the same of a picture from now on."""
+        return not self._watched
+
     def __call__(self, *inputs: Tensor) -> Tensor:
         output: Tensor = self._network(*inputs)
         if self._watched:

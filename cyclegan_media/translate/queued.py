@@ -39,16 +39,22 @@ class Samples:
 
 @runtime_checkable
 class Queues(Protocol):
-    """An :data:`~cyclegan_media.translate.image.Apply` that can be told of a batch beforehand."""
+    """An :data:`~cyclegan_media.translate.image.Apply` that can be told of batches beforehand."""
+
+    ahead: int
+    """How many further ones may be begun before the first result is fetched."""
 
     def __call__(self, frames: Tensor, /) -> Tensor: ...
 
     def begin(self, planes: Sequence[Tensor], samples: Samples, /) -> Fetch:
-        """Queue a batch. It may be called once more before the first result is fetched.
+        """Queue a batch.
 
         Returns:
             Gets the planes of the target, in memory of their own.
         """
+
+    def stop(self) -> None:
+        """Nothing that was begun will be fetched, and nothing more begun."""
 
 
 @dataclass

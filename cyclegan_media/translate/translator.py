@@ -19,7 +19,6 @@ from cyclegan_media.backbones.registry import Backbone, Modality
 from cyclegan_media.device import Device, choose_device
 from cyclegan_media.errors import CycleganMediaError, UserError
 from cyclegan_media.media.provenance import Provenance, comment_tags
-from cyclegan_media.media.video import VideoReader
 from cyclegan_media.pretrained import Direction, ModelConfig, PretrainedModel, load_model
 from cyclegan_media.pretrained.hub import download_model, is_hub_name, parse_hub_name
 from cyclegan_media.translate.engine import Engine
@@ -30,6 +29,7 @@ from cyclegan_media.translate.options import Example, FileOptions, Options, StrP
 from cyclegan_media.translate.precision import Precision
 from cyclegan_media.translate.provenance import provenance_of
 from cyclegan_media.translate.tiles import Tile
+from cyclegan_media.translate.video_plan import VideoPlan, plan_video
 
 if TYPE_CHECKING:
     from cyclegan_media.media.sound_track import NewSound
@@ -300,35 +300,42 @@ class Translator:
     ) -> None:
         from cyclegan_media.translate.video import translate_video
 
-        batch_size, compiled = self._for_video(job, options)
-        apply, untouched = self._apply(options, job.sample, batch_size, compiled), None
         if options.faces is not None:
-            from cyclegan_media.translate.face import video_faces
+            options = replace(options, faces=self._faces(options.faces))
+        with self._video_plan(options, job.source) as video:
+            apply, untouched = self._apply(options, job.sample, video), None
+            batch_size = video.batch_size or 1
+            if options.faces is not None or options.steady:  # which work batch by batch
+                batch_size = video.at_once
+            if options.faces is not None:
+                from cyclegan_media.translate.face import video_faces
 
-            faces = self._faces(options.faces)
-            in_frames = video_faces(apply, job.source, faces, stream=options.stream)
-            apply, untouched = in_frames, in_frames.untouched
-        if options.steady:
-            from cyclegan_media.translate.steady import SteadyApply
+                in_frames = video_faces(apply, job.source, options.faces, stream=options.stream)
+                apply, untouched = in_frames, in_frames.untouched
+            if options.steady:
+                from cyclegan_media.translate.steady import SteadyApply
 
-            apply = SteadyApply(apply, options.steady)
-        result = translate_video(
-            apply,
-            job.source,
-            job.target,
-            batch_size=batch_size,
-            codec=options.codec,
-            crf=options.crf,
-            preset=options.preset,
-            stream=options.stream,
-            overwrite=options.overwrite,
-            progress=options.progress,
-            provenance=comment_tags([*self.provenance("video", options), *records]),
-            untouched=untouched,
-            sound=sound,
-        )
+                apply = SteadyApply(apply, options.steady)
+            result = translate_video(
+                apply,
+                job.source,
+                job.target,
+                batch_size=batch_size,
+                codec=options.codec,
+                crf=options.crf,
+                preset=options.preset,
+                stream=options.stream,
+                overwrite=options.overwrite,
+                progress=options.progress,
+                provenance=comment_tags([*self.provenance("video", options), *records]),
+                untouched=untouched,
+                sound=sound,
+            )
         if options.timed is not None:
             options.timed(result.times)
+
+    def _video_plan(self, options: Options, source: StrPath) -> VideoPlan:
+        return plan_video(self._engine, self.generator(options.direction), options, source)
 
     def provenance(self, medium: str, options: Options, *, parts: bool = False) -> list[Provenance]:
         """What a ``picture``, ``video`` or ``voice`` says of its making; nothing if so asked.
@@ -354,20 +361,6 @@ class Translator:
                 f"{self._where}: has no generator for the direction {direction}, only for {known}"
             )
         return network
-
-    def _for_video(self, job: Job, options: Options) -> tuple[int, bool]:
-        """Frames at once, and whether to compile the network, as is best for this video."""
-        batch_size, compiled = options.batch_size, options.compile
-        if self.device.type == "cpu":  # whatever the video is
-            return batch_size or 1, bool(compiled)
-        if batch_size is None or compiled is None:
-            network = self.generator(options.direction)
-            with VideoReader(job.source, options.stream) as video:
-                frames, size = video.frame_count, video.stored_size
-            batch_size = batch_size or self._engine.batch_size(network, size)
-            if compiled is None:
-                compiled = self._engine.pays_to_compile(network, frames, size)
-        return batch_size, compiled
 
     def _faces(self, faces: Faces) -> Faces:
         from cyclegan_media.translate.face import FaceOptions
@@ -408,20 +401,22 @@ class Translator:
         self,
         options: Options,
         sample: int = 1,
-        batch_size: int | None = None,
-        compiled: bool | None = None,
+        video: VideoPlan | None = None,
     ) -> Apply:
+        """What translates pictures, or the frames of a video by its plan."""
         self.generator(options.direction)
+        way = video or VideoPlan(options.batch_size, bool(options.compile))
 
         def make(network: Backbone) -> Apply:
             return make_apply(
                 network,
                 self.device,
                 self.dtype,
-                batch_size or options.batch_size,
+                way.batch_size,
                 options.tile,
                 self._engine,
-                compiled=bool(options.compile) if compiled is None else compiled,
+                compiled=way.compiled,
+                streams=way.streams,
             )
 
         return make(self._codes.generator(options, sample, make))

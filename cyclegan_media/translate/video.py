@@ -58,7 +58,7 @@ class _Batch:
     packets: list[TrackPacket]
     frames: list[VideoFrame]
     content: list[Tensor]
-    """RGB ``(n, 3, height, width)``; or planes ``(n, rows, columns)``, where a GPU converts them,
+    """RGB ``(n, 3, height, width)``; or, where ``apply`` queues, planes ``(n, rows, columns)``,
     those of the source before, of the target after. None without frames."""
 
 
@@ -119,7 +119,11 @@ def translate_video(
         ) as writer:
             run = _Run(apply, video, writer, untouched or (lambda number: False))
             start = perf_counter()
-            with _shown(progress, video) as show, closing(run.batches(batch_size)) as batches:
+            with (
+                _stopped_early(apply),
+                _shown(progress, video) as show,
+                closing(run.batches(batch_size)) as batches,
+            ):
                 busy = overlapped(
                     batches,
                     lambda read: run.translated(read, show),
@@ -181,9 +185,9 @@ class _Run:
     def translated(self, batches: Iterator[_Batch], show: Show) -> Iterator[_Batch]:
         """The same batches in their new colours.
 
-        Where ``apply`` can queue them, each is queued before the one before it is waited for.
+        Where ``apply`` can queue them, so many are queued before the first one is waited for.
         """
-        ahead = 1 if isinstance(self._apply, Queues) else 0
+        ahead = self._apply.ahead if isinstance(self._apply, Queues) else 0
         under_way: deque[Callable[[], _Batch]] = deque()
         for finish in map(self._begun, batches):
             under_way.append(finish)
@@ -264,6 +268,17 @@ class _Run:
                 "encoding": writing - from_rgb,
             },
         )
+
+
+@contextmanager
+def _stopped_early(apply: Apply) -> Iterator[None]:
+    """Do not go on computing what a failure, or an interrupt, has made useless."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(apply, Queues):
+            apply.stop()
+        raise
 
 
 def _shown_when_written(batch: _Batch, show: Show) -> Iterator[_Batch]:

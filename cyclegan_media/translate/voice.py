@@ -202,15 +202,15 @@ def check_conversion(model: PretrainedModel, direction: Direction, conversion: C
     Raises:
         UserError: its spectra hold what is to be changed, or it keeps no frames to retrieve.
     """
-    _, _, target, config = _parts(model, direction)
+    _, source, target, config = _parts(model, direction)
     on_log_mel = isinstance(config, LogMelConfig)
     if conversion.pitch != PLAIN.pitch and on_log_mel:
         raise UserError("pitch: the model's spectra hold the pitch, so the network converts it")
     if conversion.retrieval and on_log_mel:
         raise UserError("retrieval: is for models on mel-cepstra, not on log-mel spectra")
-    if conversion.retrieval and target.frames is None:
+    if conversion.retrieval and (source.frames is None or target.frames is None):
         raise UserError(
-            "retrieval: the model keeps no frames of the target's speech; train it again with"
+            "retrieval: the model keeps no frames of its speakers; train it again with"
             " data.keep_frames above 0"
         )
 
