@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,9 +38,10 @@ from cyclegan_media.backbones.registry import Backbone
 from cyclegan_media.distill.student import student_spec
 from cyclegan_media.media.video import VideoReader
 from cyclegan_media.pretrained import ModelConfig, PretrainedModel, load_model, save_model
-from cyclegan_media.translate.engine import Engine
+from cyclegan_media.translate.engine import Engine, Run
 from cyclegan_media.translate.precision import has_bf16, has_int8
 from cyclegan_media.translate.quantise import FRAMES, psnr
+from cyclegan_media.translate.streams import Streams
 
 SPEC = {"name": "resnet", "width": 64, "blocks": 9}
 SIDE = 256
@@ -217,7 +219,9 @@ class Alone:
     """The network without decoding and encoding."""
 
     seconds: float
-    """Of a frame."""
+    """Of a frame, in all threads."""
+    side_by_side: float
+    """Of a frame, where each thread has one of its own, as in a translation."""
     decibels: float
     """PSNR of the last frame to that of the eager network in fp32."""
 
@@ -235,8 +239,28 @@ def model_alone(work: Work, precision: str, times: int) -> Alone:
         frame = work.frames[-1:]
         taken = bench.median(bench.seconds(lambda: run(frame), times))
         output = run(frame)
+    beside = _side_by_side(engine, run, frame, times)
     with torch.inference_mode():
-        return Alone(taken, psnr(output, work.network(frame)))
+        return Alone(taken, beside, psnr(output, work.network(frame)))
+
+
+def _side_by_side(engine: Engine, run: Run, frame: torch.Tensor, times: int) -> float:
+    """Seconds of a frame, where each thread computes ``times`` of them."""
+    threads, stop = torch.get_num_threads(), threading.Event()
+
+    @torch.inference_mode()
+    def work() -> None:
+        with torch.autocast("cpu", engine.dtype, enabled=engine.dtype != torch.float32):
+            for _ in range(times):
+                run(frame)
+
+    with Streams(threads) as streams:
+
+        def all_of_them() -> None:
+            for result in [streams.begin(work, stop) for _ in range(threads)]:
+                result()
+
+        return bench.median(bench.seconds(all_of_them, 1)) / (times * threads)
 
 
 def report(
@@ -269,11 +293,13 @@ def report(
                 f"{base / frame:.2f}",
                 "" if way == _STUDENT else f"{100 * limit / frame:.0f} %",
                 "" if network is None else f"{1 / network.seconds:.2f}",
+                "" if network is None else f"{1 / network.side_by_side:.2f}",
                 f"{once:.1f}",
                 "" if network is None else f"{network.decibels:.1f}",
             ]
         )
-    head = ["", "frames/s", "ratio", "of the bf16 limit", "network alone", "s once", "dB to fp32"]
+    alone_in = ["alone, all threads", "alone, side by side"]
+    head = ["", "frames/s", "ratio", "of the bf16 limit", *alone_in, "s once", "dB to fp32"]
     print(bench.table(head, rows))
     print(
         f"\n{floor['operations'] / 1e9:.1f} GFLOP a frame; matrix products: fp32"

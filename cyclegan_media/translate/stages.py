@@ -2,7 +2,8 @@
 
 Three stages overlap (:mod:`.pipeline`), so the run takes what the slowest of them takes. Reading
 and writing consist of two steps each, which take turns in one thread: what FFmpeg does, and the way
-from its samples to RGB or back.
+from its samples to RGB or back; the latter is part of translating where frames are translated side
+by side, or on a GPU.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class StageTimes:
     """Each at most :attr:`seconds`. Translating is the network and, where they are asked for, faces
     and steadiness."""
     steps: dict[Step, float]
-    """What reading and writing consist of."""
+    """What reading and writing consist of; 0 for what is part of translating."""
 
     def share(self, stage: Stage) -> float:
         """Of the run, in 0…1."""
@@ -82,7 +83,11 @@ class StageTimes:
         lines = [f"{'stage':23}{'seconds':>9}{'busy':>8}{'frames/s':>10}"]
         for stage, seconds in self.stages.items():
             lines.append(self._row(stage, seconds))
-            lines += [self._row(f"  {step}", self.steps[step]) for step in _STEPS[stage]]
+            lines += [
+                self._row(f"  {step}", self.steps[step])
+                for step in _STEPS[stage]
+                if self.steps[step]
+            ]
         lines.append(self._row("the run", self.seconds))
         return "\n".join(lines)
 
