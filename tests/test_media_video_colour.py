@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from video_files import picture, plain, write_video
+from video_files import moving, picture, plain, write_video
 
 from cyclegan_media.errors import UserError
 from cyclegan_media.media import VideoReader, video_colour
 from cyclegan_media.media.video_colour import planes_from_rgb, rgb_from_planes
-from cyclegan_media.media.video_format import PlaneCoding
+from cyclegan_media.media.video_format import PlaneCoding, PlaneLayout
 
 BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
 
@@ -168,3 +168,34 @@ def test_colours_that_a_player_clips_come_back_nearly_as_shown(full_range: bool)
     luma_alone = planes_from_rgb(shown, coding, (1, 1))[0]
     plainly = rgb_from_planes([luma_alone, *planes_from_rgb(means, coding, (1, 1))[1:]], coding)
     assert (again - shown).norm() < 0.5 * (plainly - shown).norm()
+
+
+@pytest.mark.parametrize(("name", "planar"), [("nv12", "yuv420p"), ("p010le", "yuv420p10le")])
+def test_the_formats_of_gpus_hold_the_same_samples(name: str, planar: str) -> None:
+    # What NVDEC hands out is brought into planes without a loss.
+    deep = planar.endswith("10le")
+    rng = np.random.default_rng(0)
+    planes = [
+        rng.integers(0, 1024 if deep else 256, shape).astype(np.uint16 if deep else np.uint8)
+        for shape in ((34, 50), (17, 25), (17, 25))
+    ]
+    plain_picture = picture(planes, planar)
+    again = plain_picture.reformat(format=name).reformat(format=planar)
+    layout = PlaneLayout(planar, PlaneCoding(10 if deep else 8, False, BT709))
+    for one, other in zip(layout.planes(plain_picture), layout.planes(again), strict=True):
+        assert torch.equal(one.int(), other.int())
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there may be an NVDEC here")
+def test_a_decoder_without_its_hardware_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "plain.mp4", [plain((81, 90, 240))])
+    with pytest.raises(UserError, match="decoder nvdec: needs an NVIDIA GPU and its driver"):
+        VideoReader(path, decoder="nvdec")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_nvdec_shows_what_the_processor_shows(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", moving(20, (240, 320)), options={"crf": "20"})
+    with VideoReader(path) as one, VideoReader(path, decoder="nvdec") as other:
+        frames = list(zip(one, other, strict=True))
+    assert all(a.pts == b.pts and torch.equal(a.tensor(), b.tensor()) for a, b in frames)

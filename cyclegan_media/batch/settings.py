@@ -28,6 +28,7 @@ class FileSettings(BaseModel):
     crf: float | None = Field(default=None, ge=0, le=1000)
     preset: str | None = Field(default=None, min_length=1, max_length=64)
     stream: int | None = Field(default=None, ge=0, le=65_536)
+    decoder: Literal["cpu", "nvdec"] = "cpu"
     steady: float = Field(default=0.0, ge=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**64)
     faces: Literal["largest", "all"] | None = None

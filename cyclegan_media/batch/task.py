@@ -246,6 +246,7 @@ def _options(
         crf=settings.crf,
         preset=settings.preset,
         stream=settings.stream,
+        decoder=settings.decoder,
         steady=settings.steady,
         progress=progress,
         faces=faces,

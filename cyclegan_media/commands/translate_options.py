@@ -47,6 +47,12 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         help="which of several video streams, counted from 0 (default: the largest)",
     )
     video.add_argument(
+        "--decoder",
+        choices=("cpu", "nvdec"),
+        default="cpu",
+        help="what decodes; nvdec is an NVIDIA GPU's, of what it can (default: cpu)",
+    )
+    video.add_argument(
         "--steady",
         action="store_const",
         const=0.75,
@@ -274,6 +280,7 @@ def make_options(
         crf=args.crf,
         preset=args.preset,
         stream=args.video_stream,
+        decoder=args.decoder,
         progress=show_progress(args),
         timed=timed,
         steady=args.steady,

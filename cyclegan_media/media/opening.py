@@ -26,12 +26,15 @@ addresses to read (concat, hls, dash, imf, image2, …) or draw any text (tty)."
 
 
 def open_local(
-    path: Path, otherwise: str = "is damaged or not a recording"
+    path: Path,
+    otherwise: str = "is damaged or not a recording",
+    hardware: av.codec.hwaccel.HWAccel | None = None,
 ) -> av.container.InputContainer:
     """Open a media file.
 
     Args:
         otherwise: what is said of a file that cannot be opened.
+        hardware: what decodes its video.
 
     Raises:
         UserError: it is damaged, or of no format that is read.
@@ -42,6 +45,7 @@ def open_local(
         return av.open(
             f"file:{path}",
             metadata_errors="replace",
+            hwaccel=hardware,
             container_options={
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(_FORMATS),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 import numpy as np
@@ -27,12 +27,14 @@ from cyclegan_media.media.video_orientation import (
     orientation_of,
     read_display_matrix,
 )
-from cyclegan_media.media.video_source import choose_stream, open_container, origin_of
+from cyclegan_media.media.video_source import choose_stream, find_nvdec, open_container, origin_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger("cyclegan_media")
+
+Decoder = Literal["cpu", "nvdec"]
 
 
 @dataclass(eq=False, slots=True)
@@ -89,13 +91,21 @@ class VideoReader:
     Args:
         stream: which of its video streams, counted from 0; ``None`` for the largest. Cover
             pictures do not count.
+        decoder: ``cpu``, or ``nvdec`` for a GPU's, of what it can decode.
 
     Raises:
-        UserError: missing, empty, truncated, damaged, or without a video stream or a frame.
+        UserError: missing, empty, truncated, damaged, or without a video stream or a frame; or
+            there is no such GPU.
         RunError: (while iterating) a frame cannot be decoded; names it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], stream: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        stream: int | None = None,
+        decoder: Decoder = "cpu",
+    ) -> None:
+        self._hardware = find_nvdec() if decoder == "nvdec" else None
         self.path, self.container = open_container(path)
         self._messages: dict[str, None] = {}
         self._reformatter = VideoReformatter()
@@ -182,7 +192,7 @@ class VideoReader:
         Args:
             tracks: indices of the other streams. Each ends with an empty packet.
         """
-        _, container = open_container(self.path)
+        _, container = open_container(self.path, self._hardware)
         with container:
             stream = container.streams[self.stream.index]
             assert isinstance(stream, av.VideoStream)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.format import Flags
 from av.stream import Disposition
@@ -20,8 +21,31 @@ from cyclegan_media.media.opening import open_local
 _TIME_IS_RELATIVE: int = Flags.ts_discont.value  # type: ignore[assignment]
 
 
-def open_container(path: str | os.PathLike[str]) -> tuple[Path, InputContainer]:
+def find_nvdec() -> HWAccel:
+    """NVDEC, the decoder of NVIDIA's GPUs; what it cannot decode, FFmpeg does on the processor.
+
+    Raises:
+        UserError: FFmpeg was built without it, or there is no such GPU, or no driver of it.
+    """
+    hardware = HWAccel("cuda", allow_software_fallback=True)
+    try:
+        hardware.create(av.Codec("h264", "r"))
+    except (av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UserError(
+            f"decoder nvdec: needs an NVIDIA GPU and its driver, of which there is none here"
+            f" ({reason}); leave the decoder out"
+        ) from error
+    return hardware
+
+
+def open_container(
+    path: str | os.PathLike[str], hardware: HWAccel | None = None
+) -> tuple[Path, InputContainer]:
     """Open a media file, and only that: nothing that it may refer to.
+
+    Args:
+        hardware: what decodes its video; ``None`` for the processor.
 
     Raises:
         UserError: missing, empty, truncated, damaged, or of a kind that is no video.
@@ -32,7 +56,7 @@ def open_container(path: str | os.PathLike[str]) -> tuple[Path, InputContainer]:
         raise UserError(
             f"{path}: is truncated, at least {missing} bytes are missing at its end; copy it again"
         )
-    return path, open_local(path, "is damaged or not a video")
+    return path, open_local(path, "is damaged or not a video", hardware)
 
 
 def choose_stream(path: Path, container: InputContainer, number: int | None) -> av.VideoStream:

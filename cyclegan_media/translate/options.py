@@ -14,6 +14,7 @@ from cyclegan_media.translate.tiles import Tile, check_tile
 
 if TYPE_CHECKING:
     from cyclegan_media.media.credentials import Credentials
+    from cyclegan_media.media.video import Decoder
     from cyclegan_media.speech.conversion import Conversion
     from cyclegan_media.speech.vocoder import Vocoder
     from cyclegan_media.translate.face import Faces
@@ -49,6 +50,7 @@ class Options:
     crf: float | None = None
     preset: str | None = None
     stream: int | None = None
+    decoder: Decoder = "cpu"
     progress: Progress | bool = False
     """Show a bar with the time left; or be told of a video's frames, as :func:`translate_video`."""
     timed: Callable[[StageTimes], object] | None = None
@@ -106,6 +108,7 @@ class FileOptions(TypedDict, total=False):
     crf: float | None
     preset: str | None
     stream: int | None
+    decoder: Decoder
     progress: Progress | bool
     timed: Callable[[StageTimes], object] | None
     steady: float

@@ -325,6 +325,7 @@ class Translator:
                 crf=options.crf,
                 preset=options.preset,
                 stream=options.stream,
+                decoder=options.decoder,
                 overwrite=options.overwrite,
                 progress=options.progress,
                 provenance=comment_tags([*self.provenance("video", options), *records]),

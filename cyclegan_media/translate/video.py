@@ -19,7 +19,7 @@ from tqdm import tqdm
 from cyclegan_media.errors import CycleganMediaError
 from cyclegan_media.files import atomic_file, check_output
 from cyclegan_media.media.sound_track import NewSound
-from cyclegan_media.media.video import VideoFrame, VideoReader
+from cyclegan_media.media.video import Decoder, VideoFrame, VideoReader
 from cyclegan_media.media.video_decoder import TrackPacket
 from cyclegan_media.media.video_writer import VideoWriter
 from cyclegan_media.translate.image import check_shape
@@ -72,6 +72,7 @@ def translate_video(
     crf: float | None = None,
     preset: str | None = None,
     stream: int | None = None,
+    decoder: Decoder = "cpu",
     overwrite: bool = False,
     progress: Progress | bool | None = None,
     provenance: Mapping[str, str] | None = None,
@@ -90,6 +91,7 @@ def translate_video(
         codec, crf, preset: see :class:`cyclegan_media.media.video_writer.VideoWriter`.
         stream: which video stream of the source, counted from 0; ``None`` for the largest. Others
             are left out, with a message.
+        decoder: see :class:`cyclegan_media.media.video.VideoReader`.
         overwrite: replace ``target`` if it exists.
         progress: ``True`` shows a bar; a function is called after each batch with the number of
             frames done and their total, ``None`` where the file does not say.
@@ -106,7 +108,10 @@ def translate_video(
     """
     source = Path(source)
     target = check_output(target, overwrite=overwrite)
-    with VideoReader(source, stream) as video, atomic_file(target, overwrite=overwrite) as partial:
+    with (
+        VideoReader(source, stream, decoder) as video,
+        atomic_file(target, overwrite=overwrite) as partial,
+    ):
         with VideoWriter(
             partial,
             video,
