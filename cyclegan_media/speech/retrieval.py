@@ -27,10 +27,10 @@ from cyclegan_media.speech.interface import VoiceFeatures
 from cyclegan_media.speech.statistics import active_frames
 from cyclegan_media.speech.threads import one_blas_thread
 
-NEIGHBOURS = 32
-"""That make a mean. 8 are nearly as good, and 100 a little smoother."""
-SHARPNESS = 3.0
-"""β: a frame whose distance is twice the nearest one's weighs e⁻⁹ of it."""
+NEIGHBOURS = 100
+"""That make a mean, at most; fewer are a little less smooth and farther off."""
+SHARPNESS = 1.0
+"""β: a frame whose distance is twice the nearest one's weighs e⁻³ of it."""
 _AT_ONCE = 256
 """Frames whose distances to all kept ones are in memory at a time."""
 _TINY = 1e-8
