@@ -5,9 +5,10 @@
 Plainly: pyworld's F0, envelope and aperiodicity of the whole recording, its own coding of the
 envelope, the network in one pass in fp32, and synthesis, in memory. The toolkit's is all that
 ``cyclegan-media translate`` does after start-up: a file is read, converted, and written with what
-is said of its making; in fp32 and by ``--precision auto``. Networks have random weights, since
-time does not depend on them, and statistics are the recording's own. The real-time factor is the
-processor's seconds, of all threads, for a second of sound.
+is said of its making; in fp32, by ``--precision auto``, and with retrieval from as many frames as
+a model keeps. Networks have random weights, since time does not depend on them, and statistics are
+the recording's own. The real-time factor is the processor's seconds, of all threads, for a second
+of sound.
 
 Also the analysis of copies of the recording by one process and by two, without a cache.
 """
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,10 @@ from cyclegan_media.pretrained import ModelConfig, PretrainedModel
 from cyclegan_media.recipe import VoiceData, build_networks, build_objective, load_recipe
 from cyclegan_media.speech import AnalysisConfig, LogMelConfig, SpeakerStatistics, analyse_corpus
 from cyclegan_media.speech.analysis import world
+from cyclegan_media.speech.conversion import Conversion
 from cyclegan_media.translate import Translator
 
+KEPT = VoiceData.model_fields["keep_frames"].default
 RECIPES = ("cyclegan_vc", "cyclegan_vc2", "maskcyclegan_vc_small")
 Samples = NDArray[np.float32]
 Run = Callable[[], object]
@@ -128,6 +132,9 @@ def toolkit(
     """From the file to another, by each precision that is a difference here."""
     at_rate = resample(samples[None], rate, config.sample_rate)[0]
     speaker = SpeakerStatistics.from_features([config.analyse(at_rate)])
+    if isinstance(config, AnalysisConfig):  # as many frames as a model keeps at most
+        noise = np.random.default_rng(0).standard_normal((KEPT, config.coefficients))
+        speaker = replace(speaker, frames=(speaker.mean + speaker.std * noise).astype(np.float32))
     model = PretrainedModel(
         ModelConfig(
             modality="voice",
@@ -146,6 +153,11 @@ def toolkit(
     runs = {f"{name}, this toolkit, fp32": run_of(exact)}
     if auto.precision != "fp32":
         runs[f"{name}, this toolkit, {auto.precision}"] = run_of(auto)
+    if isinstance(config, AnalysisConfig):
+        retrieving = Conversion(retrieval=0.5)
+        runs[f"{name}, this toolkit, {auto.precision}, retrieval"] = lambda: auto.translate(
+            source, target, overwrite=True, conversion=retrieving
+        )
     return runs
 
 
