@@ -9,7 +9,8 @@ from scipy.ndimage import uniform_filter1d
 from cyclegan_media.errors import UserError
 from cyclegan_media.metrics.alignment import align
 from cyclegan_media.metrics.voice_baselines import JointDensityGMM, match_moments
-from cyclegan_media.speech import Features, SpeakerStatistics
+from cyclegan_media.speech import Features, SpeakerStatistics, active_frames
+from cyclegan_media.speech.postfilter import expected_deviation
 
 
 def speech(seed: int, gain: float = 1.0, shift: float = 0.0, f0: float = 100.0) -> Features:
@@ -82,6 +83,25 @@ def test_several_gaussians_convert_each_sound_in_its_own_way() -> None:
         errors[mixtures] = np.abs(got - pairs[0][1].mel_cepstrum).mean()
     assert errors[3] < 0.15
     assert errors[1] > 0.5
+
+
+def test_the_variance_of_the_mean_of_what_could_be_said_is_restored() -> None:
+    pairs = [(speech(k), speech(k + 40)) for k in range(4)]
+    model = JointDensityGMM(*map(list, zip(*pairs, strict=True)), mixtures=1)
+    item = pairs[0][0]
+    deviations = [
+        model.convert(item, variance=share).mel_cepstrum[:, active_frames(item)].std(axis=1)
+        for share in (0.0, 0.5, 1.0)
+    ]
+    wanted = expected_deviation(
+        item.mel_cepstrum,
+        active_frames(item),
+        *(model.speakers[side].std for side in "ab"),
+    )
+    errors = [np.abs(np.log(deviation / wanted)).mean() for deviation in deviations]
+    assert errors[0] > errors[1] > errors[2]
+    # Of so short a recording, 200 frames, four fifths of the way.
+    assert errors[2] < 0.3 * errors[0]
 
 
 def test_says_what_it_cannot_learn_from() -> None:

@@ -35,6 +35,7 @@ RESERVED = (
     voice_table.UNCONVERTED,
     voice_table.MOMENTS,
     voice_table.PARALLEL_GMM,
+    voice_table.PARALLEL_GMM_GV,
     voice_table.COPY,
 )
 _NOTE = (

@@ -24,6 +24,7 @@ from cyclegan_media.speech import (
     active_frames,
     transform_f0,
 )
+from cyclegan_media.speech.postfilter import expected_deviation, stretch_variance
 
 Double = NDArray[np.float64]
 
@@ -95,18 +96,28 @@ class JointDensityGMM:
             "b": SpeakerStatistics.from_features(recordings_b),
         }
 
-    def convert(self, features: Features, direction: str = "a2b") -> Features:
-        """Features of one speaker as the other's; ``direction`` is ``a2b`` or ``b2a``."""
+    def convert(
+        self, features: Features, direction: str = "a2b", variance: float = 0.0
+    ) -> Features:
+        """Features of one speaker as the other's; ``direction`` is ``a2b`` or ``b2a``.
+
+        Args:
+            variance: 0…1, how far that of each coefficient is brought to what the target's would
+                be (:mod:`cyclegan_media.speech.postfilter`; Toda, Black, Tokuda 2007, section III).
+        """
         source, target = self.speakers[direction[0]], self.speakers[direction[-1]]
         half = self.means.shape[1] // 2
         sides = {"a": slice(0, half), "b": slice(half, None)}
         spectrum = self._expectation(
             features.mel_cepstrum.T.astype(np.float64), sides[direction[0]], sides[direction[-1]]
         )
+        mel_cepstrum = np.ascontiguousarray(spectrum.T, dtype=np.float32)
+        active = active_frames(features)
+        wanted = expected_deviation(features.mel_cepstrum, active, source.std, target.std)
         return replace(
             features,
             f0=transform_f0(features.f0, source, target),
-            mel_cepstrum=np.ascontiguousarray(spectrum.T, dtype=np.float32),
+            mel_cepstrum=stretch_variance(mel_cepstrum, active, wanted, variance),
         )
 
     def _expectation(self, x: Double, here: slice, there: slice) -> Double:

@@ -28,6 +28,7 @@ Files = Sequence[str | os.PathLike[str]]
 UNCONVERTED = "unconverted"
 MOMENTS = "mean-variance matching"
 PARALLEL_GMM = "joint-density GMM (parallel)"
+PARALLEL_GMM_GV = "parallel GMM, variance restored"
 COPY = "copy synthesis of the target"
 
 
@@ -130,6 +131,7 @@ def baselines(voices: Voices) -> dict[Direction, dict[str, Method]]:
     Matching of moments learns from recordings of which the two speakers share no sentence: where
     they have any in common, the source's odd and the target's even ones. The joint-density GMM
     learns from all that they have in common, and is left out where that is nothing or too little.
+    It is there twice, as it is, which smooths, and with the variance that a model may restore, too.
     """
     of_name = {side: {item.name: item.features for item in voices.train[side]} for side in "ab"}
     shared = sorted(of_name["a"].keys() & of_name["b"].keys())
@@ -150,7 +152,8 @@ def baselines(voices: Voices) -> dict[Direction, dict[str, Method]]:
             MOMENTS: _moments(source, target),
         }
         if gmm is not None:
-            methods[PARALLEL_GMM] = _parallel(gmm, direction)
+            methods[PARALLEL_GMM] = _parallel(gmm, direction, 0.0)
+            methods[PARALLEL_GMM_GV] = _parallel(gmm, direction, 1.0)
         result[direction] = methods
     return result
 
@@ -211,5 +214,5 @@ def _moments(source: Sequence[Recording], target: Sequence[Recording]) -> Method
     return lambda item: synthesise(match_moments(item.features, here, there), METRIC_ANALYSIS)
 
 
-def _parallel(gmm: JointDensityGMM, direction: Direction) -> Method:
-    return lambda item: synthesise(gmm.convert(item.features, direction), METRIC_ANALYSIS)
+def _parallel(gmm: JointDensityGMM, direction: Direction, variance: float) -> Method:
+    return lambda item: synthesise(gmm.convert(item.features, direction, variance), METRIC_ANALYSIS)
