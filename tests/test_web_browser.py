@@ -274,7 +274,7 @@ def test_what_is_wrong_is_said_and_mended(visitor: Visitor, tmp_path: Path) -> N
 
 def test_recipes_and_trainings_are_shown(visitor: Visitor, runs: Path) -> None:
     visitor.page.get_by_role("tab", name="Recipes").click()
-    card = visitor.page.locator(".recipes article", has_text="cyclegan_vc2_small")
+    card = visitor.page.locator(".recipes article", has_text="train cyclegan_vc2_small ")
     assert "cyclegan-media train cyclegan_vc2_small" in card.inner_text()
     visitor.page.get_by_role("tab", name="Trainings").click()
     charts = visitor.page.locator("#training figure")
