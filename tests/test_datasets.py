@@ -39,6 +39,14 @@ def test_plain_folders_hold_out_a_tenth_evenly_spaced(tmp_path: Path) -> None:
     assert (len(files.train_b), files.held_out_b) == (9, [])  # too few to spare one
 
 
+def test_a_recipe_may_hold_out_more_or_nothing(tmp_path: Path) -> None:
+    a, b = (touch(tmp_path / side, *(f"{k}.wav" for k in range(15))) for side in "ab")
+    none = find_files(a, b, ("audio",), hold_out=0)
+    assert (len(none.train_a), none.held_out_a) == (15, [])
+    third = find_files(a, b, ("audio",), hold_out=1 / 3)
+    assert (len(third.train_b), len(third.held_out_b)) == (10, 5)
+
+
 def test_natural_order(tmp_path: Path) -> None:
     a, b = touch(tmp_path / "a", "10.png", "9.png", "2.png"), touch(tmp_path / "b", "x.png")
     assert names(find_files(a, b, IMAGES).train_a) == ["2.png", "9.png", "10.png"]

@@ -14,8 +14,10 @@ import soundfile
 from evaluation_files import Page, picture_model, voice_folders, voice_model
 
 from cyclegan_media.cli import main
+from cyclegan_media.datasets.discover import Files, find_files
 from cyclegan_media.errors import UserError
 from cyclegan_media.evaluation.embedding import load_embedding
+from cyclegan_media.evaluation.inputs import warn_where_all_was_learned
 from cyclegan_media.metrics import voice_table
 from cyclegan_media.metrics.voice import mel_cepstral_distortion
 from cyclegan_media.page.fragments import number
@@ -187,3 +189,22 @@ def test_a_speaker_embedding_is_a_model_of_waveforms(tmp_path: Path) -> None:
         load_embedding(tmp_path / "code.pt")
     with pytest.raises(UserError, match="no such file"):
         load_embedding(tmp_path / "none.onnx")
+
+
+def test_a_training_that_held_nothing_out_is_warned_of(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = find_files(folder / "a", folder / "b", ("audio",))
+    files = Files(found.train_a[1:], found.train_b[1:], found.train_a[:1], found.train_b[:1])
+    run = folder / "greedy"
+    run.mkdir()
+    for name, warned in (("cyclegan_vc_minute", True), ("cyclegan_vc_small", False)):
+        caplog.clear()
+        (run / "recipe.yaml").write_text(f"extends: {name}\nname: {name}\n")
+        warn_where_all_was_learned([folder / "moves" / "model", run], files)
+        assert ("greedy: learned from all files" in caplog.text) == warned
+    elsewhere = Files(files.train_a, files.train_b, [folder / "test" / "x.wav"], [])
+    caplog.clear()
+    (run / "recipe.yaml").write_text("extends: cyclegan_vc_minute\nname: minute\n")
+    warn_where_all_was_learned([run], elsewhere)
+    assert not caplog.text

@@ -124,7 +124,7 @@ def test_options_of_a_term_reach_it() -> None:
     [
         ("trainer.stpes", 5, "trainer.stpes: unknown key; known here: steps, decay_steps, "),
         ("optimizer", {}, "optimizer: unknown key; known here: name, "),
-        ("data.crop", 5, "data.crop: unknown key; known here: load_size, crop_size"),
+        ("data.crop", 5, "data.crop: unknown key; known here: hold_out, load_size"),
         ("model.encoder", {}, "model.encoder: unknown key"),
         ("model.generator.blokcs", 5, "model.generator.blokcs: unknown key; 'resnet' knows: "),
         ("objective.cycle.wieght", 5, "objective.cycle.wieght: unknown key; known here: weight, "),

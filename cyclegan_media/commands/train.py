@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     wandb = None if args.wandb is None else Wandb(args.wandb, args.wandb_name)
     recipe = load_recipe(args.recipe, args.overrides)
     start_from = load_model(args.start_from) if args.start_from else None
-    files = find_files(args.data_a, args.data_b, media_kinds(recipe))
+    files = find_files(args.data_a, args.data_b, media_kinds(recipe), hold_out=recipe.data.hold_out)
     result = train(
         recipe,
         files,

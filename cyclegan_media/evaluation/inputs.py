@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase as fnmatch
@@ -13,8 +14,11 @@ from cyclegan_media.device import Device
 from cyclegan_media.errors import UserError
 from cyclegan_media.export import Runtime, open_model
 from cyclegan_media.media.kinds import natural_order
+from cyclegan_media.recipe import load_recipe
 from cyclegan_media.translate import Translator
 from cyclegan_media.translate.precision import Precision
+
+logger = logging.getLogger("cyclegan_media")
 
 StrPath = str | os.PathLike[str]
 
@@ -57,6 +61,20 @@ def choose_files(
                 " by --held-out, as in --held-out '2*', or move them to a folder test beside train"
             )
     return files
+
+
+def warn_where_all_was_learned(folders: Sequence[StrPath], files: Files) -> None:
+    """Warn of trainings that held nothing out, where a tenth of a folder is taken for unseen."""
+    if files.held_out_a[0].parent != files.train_a[0].parent:  # a folder of test files
+        return
+    for folder in folders:
+        recipe = Path(folder) / "recipe.yaml"
+        if recipe.is_file() and load_recipe(recipe).data.hold_out == 0:
+            logger.warning(
+                "%s: learned from all files of its folders (data.hold_out is 0); if these are they,"
+                " name others by --held-out",
+                folder,
+            )
 
 
 def _part(files: list[Path], glob: str) -> tuple[list[Path], list[Path]]:

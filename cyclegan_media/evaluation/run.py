@@ -19,7 +19,13 @@ from cyclegan_media.errors import UserError
 from cyclegan_media.evaluation import history, image, voice
 from cyclegan_media.evaluation.embedding import load_embedding
 from cyclegan_media.evaluation.image_settings import RESERVED, ImageSettings
-from cyclegan_media.evaluation.inputs import StrPath, choose_files, describe_models, load_models
+from cyclegan_media.evaluation.inputs import (
+    StrPath,
+    choose_files,
+    describe_models,
+    load_models,
+    warn_where_all_was_learned,
+)
 from cyclegan_media.evaluation.report import Part, Report, check_report, write_report
 from cyclegan_media.evaluation.tables import Measure, Table
 from cyclegan_media.export import Runtime, open_model
@@ -112,6 +118,8 @@ def evaluate(
         voice.check_vocoder(loaded.values(), settings.options)
     kinds = ("audio",) if first.modality == "voice" else ("image", "video")
     files = choose_files(data_a, data_b, kinds, settings.held_out)
+    if settings.held_out is None:
+        warn_where_all_was_learned([*models, *runs], files)
     names = {"a": Path(data_a).resolve().name, "b": Path(data_b).resolve().name}
     if names["a"] == names["b"]:
         names = {"a": "A", "b": "B"}

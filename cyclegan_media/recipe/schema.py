@@ -48,7 +48,13 @@ class ModelSection(_Section):
         }
 
 
-class ImageData(_Section):
+class _Data(_Section):
+    hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the files that validation alone sees, where there are ten or more and no folder of
+    test files. With 0 validation stands on some that train, and says less."""
+
+
+class ImageData(_Data):
     """Random crops of pictures or video frames."""
 
     load_size: PositiveInt | None = 286
@@ -116,7 +122,7 @@ class VoiceAugmentation(_Section):
     """Speech gets faster or slower by up to this share, at its pitch."""
 
 
-class VoiceData(_Section):
+class VoiceData(_Data):
     """Random segments of recordings, as standardised mel-cepstra or log-mel bands."""
 
     frames: PositiveInt = 128
