@@ -77,12 +77,20 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
         ([RESNET, GATED], "for pictures and for voices"),
         ([RESNET, {"name": "patchgan"}], "is for discriminator"),
         ([RESNET, {"name": "resnet", "wide": 3}], "members.1.wide: unknown key"),
-        ([RESNET, {"name": "ensemble", "members": [RESNET, RESNET]}], "cannot be a member"),
+        ([RESNET, {"name": "ensemble", "members": [RESNET, RESNET]}], "is an ensemble itself"),
     ],
 )
 def test_what_makes_no_ensemble_is_told(members: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_config({"name": "ensemble", "members": members}, where="generators.a2b")
+
+
+def test_ensembles_nested_deeply_are_refused_without_looking_into_them() -> None:
+    spec: dict[str, Any] = RESNET
+    for _ in range(2000):
+        spec = {"name": "ensemble", "members": [spec, RESNET]}
+    with pytest.raises(UserError, match="is an ensemble itself"):
+        parse_config(spec, where="generators.a2b")
 
 
 def test_a_mean_of_latent_codes_is_refused() -> None:

@@ -74,6 +74,8 @@ class Ensemble(Backbone):
 
 
 def _modality(spec: Mapping[str, Any], number: int) -> Modality:
+    if spec.get("name") == Ensemble.name:  # before it is looked into: they could be nested deeply
+        raise ValueError(f"members.{number}: is an ensemble itself; list its members instead")
     try:
         cls, _ = parse_config(spec, where=f"members.{number}", role="generator")
     except UserError as error:

@@ -17,6 +17,7 @@ recipe or a model folder names it.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -245,7 +246,8 @@ def parse_config(
         if first["type"] == "extra_forbidden":
             known = ", ".join(cls.Config.model_fields)
             raise UserError(f"{key}: unknown key; {name!r} knows: {known}") from error
-        raise UserError(f"{key}: {first['msg']} (got {first['input']!r})") from error
+        # Of bounded depth: what a file nests deeply could not be shown otherwise.
+        raise UserError(f"{key}: {first['msg']} (got {reprlib.repr(first['input'])})") from error
     return cls, config
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
 import torch
 
+from cyclegan_media.backbones.ensemble import Ensemble
 from cyclegan_media.backbones.registry import Backbone, build, spec_of
 from cyclegan_media.errors import UserError
 from cyclegan_media.pretrained.folder import Direction, ModelConfig, PretrainedModel
-
-T = TypeVar("T")
 
 
 def combine_models(models: Mapping[str, PretrainedModel]) -> PretrainedModel:
@@ -50,22 +48,18 @@ def combine_models(models: Mapping[str, PretrainedModel]) -> PretrainedModel:
     return PretrainedModel(combined, generators, dict(first.statistics))
 
 
-def _ensemble(members: list[Backbone]) -> Backbone:
-    specs = [spec for member in members for spec in _specs(member)]
+def _ensemble(networks: list[Backbone]) -> Backbone:
+    members = [member for network in networks for member in _members(network)]
+    specs = [spec_of(member) for member in members]
     network = build({"name": "ensemble", "members": specs}, where="the combined model")
-    parts = [part for member in members for part in _parts(member)]
-    for part, own in zip(network.members, parts, strict=True):  # type: ignore[arg-type]
-        part.load_state_dict(own.state_dict())
+    for part, member in zip(_members(network), members, strict=True):
+        part.load_state_dict(member.state_dict())
     return network.eval().requires_grad_(False)
 
 
-def _parts(member: Backbone) -> list[Backbone]:
-    """A network's members where it is an ensemble itself: all count alike then."""
-    return list(member.members) if member.name == "ensemble" else [member]  # type: ignore[arg-type]
-
-
-def _specs(member: Backbone) -> list[dict[str, object]]:
-    return [spec_of(part) for part in _parts(member)]
+def _members(network: Backbone) -> list[Backbone]:
+    """A network alone, or what it consists of where it is an ensemble: all count alike then."""
+    return list(network.members) if isinstance(network, Ensemble) else [network]  # type: ignore[arg-type]
 
 
 def _check_alike(name: str, one: PretrainedModel, other_name: str, other: PretrainedModel) -> None:
@@ -96,5 +90,5 @@ def _equal(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -
     )
 
 
-def _unique(texts: object) -> list[str]:
-    return list(dict.fromkeys(text for text in texts if text))  # type: ignore[attr-defined]
+def _unique(texts: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))

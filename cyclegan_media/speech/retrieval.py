@@ -61,8 +61,8 @@ def draw_to_frames(
     """Draw each frame to the kept ones that are nearest.
 
     Args:
-        spectrum: ``(coefficients, t)``, converted, in units in which distances count.
-        frames: ``(n, coefficients)`` of the target, in the same units; 1 at least.
+        spectrum: ``(coefficients, t)``, in units in which distances count.
+        frames: ``(n, coefficients)`` of a speaker, in the same units; 1 at least.
         share: s, 0…1.
     """
     if share == 0:

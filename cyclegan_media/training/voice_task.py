@@ -123,7 +123,8 @@ class VoiceTask:
         """What the model keeps of a speaker's spectra; those of log-mel bands are not retrieved."""
         if not data.keep_frames or not isinstance(self._config, AnalysisConfig):
             return None
-        return choose_frames(features, data.keep_frames)
+        frames = choose_frames(features, data.keep_frames)
+        return frames if len(frames) else None  # recordings of nothing have none
 
     def _analyse(self, paths: Sequence[Path], wide: bool) -> dict[Path, Any]:
         config = self._config

@@ -132,6 +132,17 @@ def overlapped(
     )
 
 
+def use_threads(count: int) -> None:
+    """Have PyTorch compute in so many threads where this one calls it.
+
+    The setting is the thread's own, but also what threads to come begin with, so who started it
+    sets the number back at once.
+    """
+    # A thread takes up what it begins with when it is first asked for it, not to undo this later.
+    torch.get_num_threads()
+    torch.set_num_threads(count)
+
+
 @contextmanager
 def _timed(lasted: dict[str, float], stage: str) -> Iterator[None]:
     start = perf_counter()
@@ -149,11 +160,8 @@ def _threads(
 ) -> Iterator[None]:
     def run(name: str, stage: Callable[[], None]) -> None:
         # Else each of these threads would have a team of workers of its own, and all of them would
-        # wait for a core at the end of each small operation. The setting is the thread's own, but
-        # also what threads to come begin with, so the caller sets it back at once. A thread takes
-        # up what it begins with when it is first asked for it, not to undo this later.
-        torch.get_num_threads()
-        torch.set_num_threads(1)
+        # wait for a core at the end of each small operation.
+        use_threads(1)
         is_set.release()
         try:
             stage()

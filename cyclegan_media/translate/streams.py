@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from cyclegan_media.translate.pipeline import use_threads
+
 T = TypeVar("T")
 
 _here = threading.local()
@@ -52,21 +54,18 @@ class Streams:
     def __init__(self, count: int) -> None:
         self.count = count
         cores = torch.get_num_threads()
-        self._each = max(1, cores // count)
         self._pool = ThreadPoolExecutor(
-            count, thread_name_prefix="cyclegan-media frame", initializer=self._begin
+            count,
+            thread_name_prefix="cyclegan-media frame",
+            initializer=use_threads,
+            initargs=(max(1, cores // count),),
         )
-        # All start now: what a thread sets is also what threads to come begin with (pipeline.py),
-        # so the number is set back once the last one has begun.
+        # All start now, so that the number can be set back once the last one has begun.
         started = threading.Barrier(count + 1)
         for _ in range(count):
             self._pool.submit(started.wait)
         started.wait()
         torch.set_num_threads(cores)
-
-    def _begin(self) -> None:
-        torch.get_num_threads()  # else what this thread begins with would overwrite the next line
-        torch.set_num_threads(self._each)
 
     def begin(self, work: Callable[[], T], stop: threading.Event) -> Callable[[], T]:
         """Have ``work`` done in one of the threads; what is returned waits for its result.

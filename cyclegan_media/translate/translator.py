@@ -387,15 +387,16 @@ class Translator:
         from cyclegan_media.speech.conversion import PLAIN
 
         wanted = options.conversion or PLAIN
-        if wanted != PLAIN and self.modality != "voice":
+        if wanted == PLAIN:
+            return wanted
+        if self.modality != "voice":
             raise UserError(
                 f"{self._where}: translates pictures; variance, retrieval, pitch and synthesis are"
                 " for voices"
             )
-        if self.modality == "voice":
-            from cyclegan_media.translate.voice import check_conversion
+        from cyclegan_media.translate.voice import check_conversion
 
-            check_conversion(self.model, options.direction, wanted)
+        check_conversion(self.model, options.direction, wanted)
         return wanted
 
     def _apply(

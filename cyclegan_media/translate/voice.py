@@ -100,7 +100,7 @@ def _convert(
     generator, source, target, config = _parts(model, direction)
     if vocoder is not None:
         vocoder = find_vocoder(model, vocoder)
-    check_conversion(model, direction, conversion)
+    _check_conversion(conversion, source, target, config)
     if conversion.synthesis != PLAIN.synthesis and vocoder is not None:
         raise UserError("vocoder: differential synthesis uses none; leave out one of the two")
     signal = np.asarray(samples, dtype=np.float32)
@@ -203,6 +203,15 @@ def check_conversion(model: PretrainedModel, direction: Direction, conversion: C
         UserError: its spectra hold what is to be changed, or it keeps no frames to retrieve.
     """
     _, source, target, config = _parts(model, direction)
+    _check_conversion(conversion, source, target, config)
+
+
+def _check_conversion(
+    conversion: Conversion,
+    source: SpeakerStatistics,
+    target: SpeakerStatistics,
+    config: VoiceAnalysis,
+) -> None:
     on_log_mel = isinstance(config, LogMelConfig)
     if conversion.pitch != PLAIN.pitch and on_log_mel:
         raise UserError("pitch: the model's spectra hold the pitch, so the network converts it")
