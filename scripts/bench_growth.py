@@ -2,12 +2,13 @@
 
     python scripts/bench_growth.py [--only clip voice corpus] [--json FILE]
 
-Each kind of work is done at three sizes, in a process of its own with one thread: small, half and
-whole; by default 10 s, 5 min and 10 min of a clip and of a recording, and 100, 5000 and 10,000
-utterances. Models are narrow, with random weights, and frames small, so that what surrounds the
-networks is what grows, if anything does. Memory is the largest resident size; time is the
-processor's, of a further second or file: between small and half, and between half and whole, so
-that it is proportional where the two are equal.
+Each kind of work is done at three sizes, in a process of its own with one thread (or as many as
+OMP_NUM_THREADS says, of which each has a frame of a clip): small, half and whole; by default 10 s,
+5 min and 10 min of a clip and of a recording, and 100, 5000 and 10,000 utterances. Models are
+narrow, with random weights, and frames small, so that what surrounds the networks is what grows, if
+anything does. Memory is the largest resident size; time is the processor's, of a further second or
+file: between small and half, and between half and whole, so that it is proportional where the two
+are equal.
 
 - clip: ``cyclegan-media translate`` on a video of 25 frames a second, made here;
 - voice: ``cyclegan-media translate`` on a made voice, 48 kHz in stereo;
@@ -187,7 +188,7 @@ def translated(folder: Path, source: Path, target: Path, size: float) -> Used:
 
 def used_by(command: list[str], size: float) -> Used:
     """What a command takes that must succeed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     done = subprocess.run(
         [sys.executable, "-c", _LAUNCH, *command], capture_output=True, text=True, env=environment
     )
