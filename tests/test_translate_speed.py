@@ -81,9 +81,12 @@ def test_the_copy_for_inference_is_the_same_function(spec: dict[str, Any]) -> No
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("padding", [0, (2, 0), (1, 3), (0, 9)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_convolution_split_by_columns_is_the_convolution(bias: bool) -> None:
-    conv = nn.Conv2d(5, 3, (7, 5), bias=bias).requires_grad_(False)
+def test_a_convolution_split_by_columns_is_the_convolution(
+    bias: bool, padding: int | tuple[int, int]
+) -> None:
+    conv = nn.Conv2d(5, 3, (7, 5), padding=padding, bias=bias).requires_grad_(False)
     x = torch.randn(2, 5, 20, 19)
     torch.testing.assert_close(SplitConvolution(conv)(x), conv(x), atol=1e-5, rtol=1e-5)
 

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,28 +134,16 @@ def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     """``(channels, n)`` at ``rate`` Hz to ``(channels, ⌈n · new_rate / rate⌉)`` at ``new_rate``.
 
-    Windowed sinc interpolation with a Kaiser window, 64 zero crossings wide.
+    By libsoxr in its very high quality: what either rate cannot hold is gone, 140 dB down and more.
     """
     if rate == new_rate:
         return samples
-    import torch
-    import torchaudio.functional
+    import soxr
 
-    # A ratio of large numbers (16000 : 44101) would need a filter of gigabytes, so the nearest one
-    # of smaller numbers is taken: off by 0.05 % at worst, and not at all between usual rates.
-    ratio = Fraction(new_rate, rate).limit_denominator(2000)
-    resampled = torchaudio.functional.resample(
-        torch.from_numpy(np.ascontiguousarray(samples)),
-        ratio.denominator,
-        ratio.numerator,
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
-        resampling_method="sinc_interp_kaiser",
-        beta=14.769656459379492,
-    ).numpy()
     wanted = -(-samples.shape[1] * new_rate // rate)
-    missing = max(0, wanted - resampled.shape[1])
-    return np.pad(resampled, ((0, 0), (0, missing)))[:, :wanted]
+    # It rounds the length, so the last sample may need a bit of the silence that follows.
+    padded = np.pad(samples, ((0, 0), (0, -(-rate // new_rate))))
+    return np.ascontiguousarray(soxr.resample(padded.T, rate, new_rate, "VHQ").T[:, :wanted])
 
 
 def check_rate(path: Path, rate: int) -> int:

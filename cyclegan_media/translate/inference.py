@@ -88,26 +88,31 @@ class SplitConvolution(nn.Module):
         y[o, r, c] = Σ_j z[j, o, r, c + j],    z[j, o] = Σ_i w[o, i, :, j] ∗ x[i]
 
     z is one convolution with K·O outputs in place of O: the same operations, in fuller registers.
-    In the last layer of a ResNet generator (7 × 7, 3 outputs) that takes half the time.
+    In the last layer of a ResNet generator (7 × 7, 3 outputs) that takes half the time, in that of
+    CycleGAN-VC2's (5 × 15, one output) a third. Where the picture is padded with zeros, the sum is
+    over the columns of z that there are.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         outputs, inputs, rows, columns = conv.weight.shape
         self.outputs, self.columns = outputs, columns
-        self.parts = nn.Conv2d(inputs, columns * outputs, (rows, 1), bias=False)
+        above, self.beside = int(conv.padding[0]), int(conv.padding[1])
+        self.parts = nn.Conv2d(inputs, columns * outputs, (rows, 1), padding=(above, 0), bias=False)
         with torch.no_grad():
             weight = conv.weight.permute(3, 0, 1, 2)  # column, output, input, row
             self.parts.weight.copy_(weight.reshape(columns * outputs, inputs, rows, 1))
         self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = self.parts(x)
-        width = x.shape[3] - self.columns + 1
+        parts = self.parts(x).unflatten(1, (self.columns, self.outputs))
+        width = x.shape[3] + 2 * self.beside - self.columns + 1
         # In single precision: this is the sum that a convolution takes in its registers.
-        total = parts[:, : self.outputs, :, :width].float()
-        for j in range(1, self.columns):
-            total += parts[:, j * self.outputs : (j + 1) * self.outputs, :, j : j + width]
+        total = x.new_zeros((len(x), self.outputs, parts.shape[3], width), dtype=torch.float32)
+        for j in range(self.columns):
+            shift = j - self.beside
+            first, last = max(0, -shift), min(width, x.shape[3] - shift)
+            total[..., first:last] += parts[:, j, ..., first + shift : last + shift]
         if self.bias is not None:
             total += self.bias.float()[:, None, None]
         return total
@@ -117,7 +122,8 @@ def _wastes_registers(conv: nn.Conv2d) -> bool:
     return (
         conv.out_channels <= _FEW_OUTPUTS
         and conv.kernel_size[1] >= _WIDE
-        and conv.padding == (0, 0)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
         and conv.stride == (1, 1)
         and conv.dilation == (1, 1)
         and conv.groups == 1
