@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from cyclegan_media.translate.allocator import keep_freed_memory
 from cyclegan_media.translate.pipeline import use_threads
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Streams:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        keep_freed_memory()
         cores = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(
             count,
