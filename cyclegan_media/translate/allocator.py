@@ -27,4 +27,5 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     limits = {_M_TRIM_THRESHOLD: _TRIM_BYTES, _M_MMAP_THRESHOLD: _MMAP_BYTES}
-    return all([mallopt(name, value) == 1 for name, value in limits.items()])
+    taken = [mallopt(name, value) for name, value in limits.items()]
+    return all(taken)
