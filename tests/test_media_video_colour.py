@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from video_files import moving, picture, plain, write_video
 from cyclegan_media.errors import UserError
 from cyclegan_media.media import VideoReader, video_colour
 from cyclegan_media.media.video_colour import planes_from_rgb, rgb_from_planes
+from cyclegan_media.media.video_device import planes_in_place
 from cyclegan_media.media.video_format import PlaneCoding, PlaneLayout
 
 BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
@@ -189,16 +191,72 @@ def test_the_formats_of_gpus_hold_the_same_samples(name: str, planar: str) -> No
         assert torch.equal(one.int(), other.int())
 
 
+@pytest.mark.parametrize(
+    ("stored", "planar", "bits"),
+    [
+        ("nv12", "yuv420p", 8),
+        ("p010le", "yuv420p10le", 10),
+        ("p016le", "yuv420p12le", 12),
+        ("p016le", "yuv420p16le", 16),
+    ],
+)
+def test_samples_of_a_gpus_decoder_are_taken_where_they_lie(
+    stored: str, planar: str, bits: int
+) -> None:
+    # The same formats in the computer's memory, by the same way.
+    rng, dtype = np.random.default_rng(0), np.dtype(np.uint8 if bits == 8 else np.uint16)
+    luma, cb, cr = (rng.integers(0, 2**bits, size) for size in ((34, 50), (17, 25), (17, 25)))
+    unused = 8 * dtype.itemsize - bits
+    gpus = av.VideoFrame(50, 34, stored)
+    for plane, values in zip(gpus.planes, (luma, np.stack((cb, cr), -1)), strict=True):
+        # Its rows are longer in memory than they are wide.
+        memory = np.zeros((plane.height, plane.line_size // dtype.itemsize), dtype)
+        memory[:, :50] = values.reshape(plane.height, 50) << unused
+        plane.update(memory)
+    layout = PlaneLayout(planar, PlaneCoding(bits, False, BT709))
+    planes = planes_in_place(gpus, layout)
+    assert planes is not None
+    for plane, wanted in zip(planes, (luma, cb, cr), strict=True):
+        assert plane.dtype == (torch.uint8 if bits == 8 else torch.uint16)
+        np.testing.assert_array_equal(plane.numpy(), wanted)
+    again = layout.planes(layout.picture(planes))
+    assert all(torch.equal(a.int(), b.int()) for a, b in zip(planes, again, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("stored", "size", "planar"),
+    [
+        ("nv12", (33, 50), "yuv420p"),  # a chroma sample for half a block
+        ("nv12", (34, 49), "yuv420p"),
+        ("nv12", (34, 50), "yuv420p10le"),
+        ("yuv444p", (34, 50), "yuv444p"),
+    ],
+)
+def test_other_samples_of_a_gpus_decoder_come_back_first(
+    stored: str, size: tuple[int, int], planar: str
+) -> None:
+    layout = PlaneLayout(planar, PlaneCoding(10 if "10" in planar else 8, False, BT709))
+    assert planes_in_place(av.VideoFrame(size[1], size[0], stored), layout) is None
+
+
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there may be an NVDEC here")
-def test_a_decoder_without_its_hardware_is_refused_in_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gpu", [None, 0, 1])
+def test_a_decoder_without_its_hardware_is_refused_in_one_sentence(
+    tmp_path: Path, gpu: int | None
+) -> None:
     path = write_video(tmp_path / "plain.mp4", [plain((81, 90, 240))])
     with pytest.raises(UserError, match="decoder nvdec: needs an NVIDIA GPU and its driver"):
-        VideoReader(path, decoder="nvdec")
+        VideoReader(path, decoder="nvdec", gpu=gpu)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_nvdec_shows_what_the_processor_shows(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mp4", moving(20, (240, 320)), options={"crf": "20"})
-    with VideoReader(path) as one, VideoReader(path, decoder="nvdec") as other:
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("gpu", [None, 0])
+def test_nvdec_shows_what_the_processor_shows(tmp_path: Path, gpu: int | None, bits: int) -> None:
+    how = {"codec": "libx265" if bits == 10 else "libx264", "options": {"crf": "20"}}
+    path = write_video(tmp_path / "clip.mp4", moving(20, (240, 320), bits), **how)
+    with VideoReader(path) as one, VideoReader(path, decoder="nvdec", gpu=gpu) as other:
         frames = list(zip(one, other, strict=True))
     assert all(a.pts == b.pts and torch.equal(a.tensor(), b.tensor()) for a, b in frames)
+    if gpu is not None:
+        assert all(plane.is_cuda for _, frame in frames for plane in frame.planes())

@@ -218,3 +218,23 @@ def test_a_gpu_computes_the_same_queued_and_at_once() -> None:
     for result, expected in zip(results, at_once, strict=True):
         for a, b in zip(result, expected, strict=True):
             assert (a.int() - b.int()).abs().max() <= 1  # rounded from sums in another order
+
+
+@ON_GPU
+@pytest.mark.parametrize("bits", [8, 10])
+def test_a_video_that_stays_on_the_gpu_comes_out_the_same(tmp_path: Path, bits: int) -> None:
+    # One of a size that cannot stay there, too.
+    device = torch.device("cuda")
+    apply = make_apply(network().to(device), device, torch.float32, 4)
+    for size in ((240, 320), (241, 321)):
+        codec = "libx265" if bits == 10 else "libx264"
+        pictures = [each.reformat(width=size[1], height=size[0]) for each in moving(11, size, bits)]
+        source = write_video(tmp_path / "clip.mkv", pictures, codec=codec, options={"crf": "20"})
+        targets = [tmp_path / f"{decoder}.mkv" for decoder in ("cpu", "nvdec")]
+        for target in targets:
+            how = {"batch_size": 4, "codec": "ffv1", "overwrite": True}
+            translate_video(apply, source, target, decoder=target.stem, **how)  # type: ignore[arg-type]
+        with VideoReader(targets[0]) as one, VideoReader(targets[1]) as other:
+            frames = list(zip(one, other, strict=True))
+        assert len(frames) == 11
+        assert all(torch.equal(a.tensor(), b.tensor()) for a, b in frames)

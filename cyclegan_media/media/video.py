@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cyclegan_media.errors import RunError, UserError
 from cyclegan_media.media.video_decoder import DecodingPass, TimedPicture, TrackPacket
+from cyclegan_media.media.video_device import planes_in_place
 from cyclegan_media.media.video_format import ColourTags, PlaneLayout, layout_of
 from cyclegan_media.media.video_orientation import (
     UPRIGHT,
@@ -53,6 +54,8 @@ class VideoFrame:
     """The planes as they are stored: not turned, in the format of ``layout``."""
     layout: PlaneLayout
     orientation: Orientation
+    in_place: list[Tensor] | None = None
+    """The planes in a GPU's memory, where they have stayed there; ``decoded`` lies there, too."""
 
     @property
     def time(self) -> Fraction:
@@ -60,18 +63,19 @@ class VideoFrame:
         return self.pts * self.time_base
 
     def planes(self) -> list[Tensor]:
-        """The stored planes ``(rows, columns)``, uint8 or uint16, in the decoder's memory.
+        """The stored planes ``(rows, columns)``, uint8 or uint16, where the decoder put them.
 
         :meth:`VideoReader.rgb` makes RGB of them, on the device that they are moved to.
         """
-        return self.layout.planes(self.decoded)
+        return self.layout.planes(self.decoded) if self.in_place is None else self.in_place
 
     def tensor(self) -> Tensor:
-        """RGB ``(3, height, width)``, float32 in −1…1, upright.
+        """RGB ``(3, height, width)``, float32 in −1…1, upright, in the computer's memory.
 
         Computed from the planes without rounding to 8 bits in between.
         """
-        return _upright_rgb(self.planes(), self.layout, self.orientation)
+        planes = [plane.cpu() for plane in self.planes()]
+        return _upright_rgb(planes, self.layout, self.orientation)
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -92,6 +96,8 @@ class VideoReader:
         stream: which of its video streams, counted from 0; ``None`` for the largest. Cover
             pictures do not count.
         decoder: ``cpu``, or ``nvdec`` for a GPU's, of what it can decode.
+        gpu: number of the GPU that decodes and that planes stay on, where they can; ``None`` for
+            the first one, which sends them back.
 
     Raises:
         UserError: missing, empty, truncated, damaged, or without a video stream or a frame; or
@@ -104,8 +110,9 @@ class VideoReader:
         path: str | os.PathLike[str],
         stream: int | None = None,
         decoder: Decoder = "cpu",
+        gpu: int | None = None,
     ) -> None:
-        self._hardware = find_nvdec() if decoder == "nvdec" else None
+        self._hardware = find_nvdec(gpu) if decoder == "nvdec" else None
         self.path, self.container = open_container(path)
         self._messages: dict[str, None] = {}
         self._reformatter = VideoReformatter()
@@ -202,14 +209,17 @@ class VideoReader:
     def _frame(self, item: TimedPicture) -> VideoFrame:
         number, pts, duration, picture = item
         height, width = self.stored_size
-        if (picture.height, picture.width) != self.stored_size and not self._rescaling:
+        same_size = (picture.height, picture.width) == self.stored_size
+        if not same_size and not self._rescaling:
             self._rescaling = True
             self._tell(
                 f"changes its size at frame {number}; frames are scaled to the first one's,"
                 f" {width}×{height}"
             )
         name = picture.format.name.replace("yuvj", "yuv")
-        if name != self.layout.format or (picture.height, picture.width) != self.stored_size:
+        on_gpu = same_size and name == "cuda"
+        in_place = planes_in_place(picture, self.layout) if on_gpu else None
+        if in_place is None and not (same_size and name == self.layout.format):
             picture = self._reformatter.reformat(
                 picture,
                 width,
@@ -218,7 +228,7 @@ class VideoReader:
                 interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
             )
         return VideoFrame(
-            number, pts, duration, self.time_base, picture, self.layout, self.orientation
+            number, pts, duration, self.time_base, picture, self.layout, self.orientation, in_place
         )
 
     def rgb(self, planes: Sequence[Tensor]) -> Tensor:

@@ -21,13 +21,22 @@ from cyclegan_media.media.opening import open_local
 _TIME_IS_RELATIVE: int = Flags.ts_discont.value  # type: ignore[assignment]
 
 
-def find_nvdec() -> HWAccel:
+def find_nvdec(gpu: int | None = None) -> HWAccel:
     """NVDEC, the decoder of NVIDIA's GPUs; what it cannot decode, FFmpeg does on the processor.
+
+    Args:
+        gpu: number of the GPU in whose memory its pictures stay; ``None`` has the first one send
+            them back.
 
     Raises:
         UserError: FFmpeg was built without it, or there is no such GPU, or no driver of it.
     """
-    hardware = HWAccel("cuda", allow_software_fallback=True)
+    hardware = HWAccel(
+        "cuda",
+        device=None if gpu is None else str(gpu),
+        allow_software_fallback=True,
+        is_hw_owned=gpu is not None,
+    )
     try:
         hardware.create(av.Codec("h264", "r"))
     except (av.FFmpegError, OSError, ValueError, NotImplementedError) as error:

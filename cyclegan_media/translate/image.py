@@ -150,6 +150,7 @@ class QueuedApply(NetworkApply):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.device = self._device
         self._buffers = TwoBuffers(self._device)
 
     @torch.inference_mode()
@@ -159,7 +160,7 @@ class QueuedApply(NetworkApply):
         shape = (count, 3, *samples.size)
         run, at_once, side = self._plan(shape)
         if side is not None or count > at_once:
-            made = samples.from_rgb(self(samples.to_rgb(planes)))
+            made = samples.from_rgb(self(samples.to_rgb([plane.cpu() for plane in planes])))
             return lambda: made
 
         def compute(moved: list[Tensor]) -> list[Tensor]:
@@ -189,6 +190,7 @@ class StreamedApply(NetworkApply):
 
     def __init__(self, streams: Streams, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.device = self._device
         self._streams = streams
         self.ahead = streams.count
         """One waits while each stream has one."""

@@ -43,6 +43,8 @@ class Queues(Protocol):
 
     ahead: int
     """How many further ones may be begun before the first result is fetched."""
+    device: torch.device
+    """Where planes may lie instead of in the computer's memory, and are spared a way."""
 
     def __call__(self, frames: Tensor, /) -> Tensor: ...
 
@@ -85,6 +87,8 @@ class TwoBuffers:
     ) -> Fetch:
         """Queue ``compute(batch)``, of tensors in the computer's memory, which may then change.
 
+        Tensors that are on the GPU already stay where they are, and as they are.
+
         Returns:
             Gets the result, in memory that the second ``begin`` from here writes to again.
         """
@@ -92,12 +96,7 @@ class TwoBuffers:
         self._turn = 1 - self._turn
         if slot.taken:
             raise ValueError("two batches are under way; fetch the first of them")
-        slot.given = self._memory(slot.given, batch)
-        for kept, tensor in zip(slot.given, batch, strict=True):
-            kept.copy_(tensor)
-        with self._on(self._up):
-            moved = [kept.to(self._device, non_blocking=True) for kept in slot.given]
-        self._hand_over(moved, self._up, self._current())
+        moved = list(batch) if _on_a_gpu(batch) else self._moved(slot, batch)
         results = [result.contiguous() for result in compute(moved)]
         self._hand_over(results, self._current(), self._down)
         slot.made = self._memory(slot.made, results)
@@ -114,6 +113,15 @@ class TwoBuffers:
             return slot.made
 
         return fetch
+
+    def _moved(self, slot: _Slot, batch: Sequence[Tensor]) -> list[Tensor]:
+        slot.given = self._memory(slot.given, batch)
+        for kept, tensor in zip(slot.given, batch, strict=True):
+            kept.copy_(tensor)
+        with self._on(self._up):
+            moved = [kept.to(self._device, non_blocking=True) for kept in slot.given]
+        self._hand_over(moved, self._up, self._current())
+        return moved
 
     def _memory(self, had: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
         """Memory of the computer for tensors; what there was, where it fits."""
@@ -141,3 +149,7 @@ class TwoBuffers:
         user.wait_stream(maker)
         for tensor in tensors:
             tensor.record_stream(user)  # its memory is not given away before
+
+
+def _on_a_gpu(batch: Sequence[Tensor]) -> bool:
+    return all(tensor.is_cuda for tensor in batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -109,7 +109,7 @@ def translate_video(
     source = Path(source)
     target = check_output(target, overwrite=overwrite)
     with (
-        VideoReader(source, stream, decoder) as video,
+        VideoReader(source, stream, decoder, _gpu_of(apply)) as video,
         atomic_file(target, overwrite=overwrite) as partial,
     ):
         with VideoWriter(
@@ -182,7 +182,7 @@ class _Run:
             return _Batch(packets, frames, [])
         if isinstance(self._apply, Queues):
             planes = zip(*(frame.planes() for frame in frames), strict=True)
-            return _Batch(packets, frames, [torch.stack(plane) for plane in planes])
+            return _Batch(packets, frames, [_stacked(plane) for plane in planes])
         with self._to_rgb:
             colours = torch.stack([frame.tensor() for frame in frames])
         return _Batch(packets, frames, [colours])
@@ -273,6 +273,19 @@ class _Run:
                 "encoding": writing - from_rgb,
             },
         )
+
+
+def _gpu_of(apply: Apply) -> int | None:
+    """The GPU on which planes may lie for ``apply``."""
+    if isinstance(apply, Queues) and apply.device.type == "cuda":
+        return apply.device.index or 0
+    return None
+
+
+def _stacked(planes: Sequence[Tensor]) -> Tensor:
+    if len({plane.device for plane in planes}) > 1:  # not all of them could stay on the GPU
+        planes = [plane.cpu() for plane in planes]
+    return torch.stack(list(planes))
 
 
 @contextmanager
