@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -15,15 +16,19 @@ from typing import Any
 import torch
 
 
-def machine() -> dict[str, Any]:
-    """What figures depend on: processor, cores, versions, and what else ran meanwhile."""
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """What figures depend on: processor, cores, versions, and what else ran meanwhile.
+
+    Args:
+        device: ``cpu``, or ``cuda``, of which the GPU is named.
+    """
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
     return {
         "processor": name,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -41,7 +46,8 @@ def describe(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     load = "" if machine["load"] is None else f"; load before the run {machine['load']:.1f}"
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads"
-    return f"{where}; {versions}{load}"
+    gpu = "" if machine["gpu"] is None else f"{machine['gpu']}; "
+    return f"{gpu}{where}; {versions}{load}"
 
 
 def seconds(run: Callable[[], object], times: int) -> list[float]:
@@ -55,16 +61,39 @@ def seconds(run: Callable[[], object], times: int) -> list[float]:
     return taken
 
 
-def matmul_rate(dtype: torch.dtype, times: int = 12) -> float:
+def matmul_rate(dtype: torch.dtype, device: str = "cpu", times: int = 12) -> float:
     """Operations a second of a matrix product, the best of so many: what the silicon can do.
 
     Its shape is that of the convolutions where a ResNet generator has most of its arithmetic:
-    64 × 64 pixels, 3 × 3 × 256 inputs, 256 outputs.
+    64 × 64 pixels, 3 × 3 × 256 inputs, 256 outputs; on a GPU, of 64 pictures. By BLAS or by a
+    convolution with a kernel of 1 × 1, whichever is faster: in single precision BLAS may not use
+    all of an AMD processor. On a GPU single precision is TF32, as in PyTorch's convolutions.
     """
-    rows, inner, columns = 64 * 64, 9 * 256, 256
-    a, b = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
+    pixels, inner, columns = (64 if device == "cuda" else 1, 64, 64), 9 * 256, 256
+    a = torch.randn(*pixels, inner, device=device).to(dtype)
+    b = torch.randn(inner, columns, device=device).to(dtype)
+    picture, kernel = a.permute(0, 3, 1, 2), b.T[:, :, None, None].contiguous()
+
+    def by_blas() -> None:
+        torch.matmul(a, b)
+        wait_for(device)
+
+    def by_convolution() -> None:
+        torch.nn.functional.conv2d(picture, kernel)
+        wait_for(device)
+
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
     with torch.inference_mode():
-        return 2 * rows * inner * columns / min(seconds(lambda: a @ b, times))
+        fastest = min(seconds(by_blas, times) + seconds(by_convolution, times))
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    return 2 * math.prod(pixels) * inner * columns / fastest
+
+
+def wait_for(device: str) -> None:
+    """Until a GPU has done what is queued."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def median(values: Sequence[float]) -> float:

@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
     args = parser.parse_args()
-    about = bench.machine()
+    about = bench.machine(args.device)
     recipe = load_recipe("cyclegan", ["trainer.ema=0"])
     roster = build_objective(recipe).roster
     contenders: dict[str, tuple[str, Step]] = {
@@ -62,7 +62,10 @@ def main() -> int:
         if args.compile:
             step = toolkit_step(recipe, args.device, "bf16", compiled=True)
             contenders["this toolkit, bf16, compiled"] = ("bf16", step)
-    taken = take_turns(contenders, 2 if args.quick else 5, args.device)
+    rounds = 2 if args.quick else 5
+    if args.device == "cuda":
+        rounds *= 10
+    taken = take_turns(contenders, rounds, args.device)
     content = report(contenders, taken, about, operations(recipe))
     bench.write_json(args.json, {"machine": about, **content})
     return 0
@@ -160,8 +163,7 @@ def take_turns(
         for name, (_, step) in contenders.items():
             start = time.perf_counter()
             step(real_a, real_b)
-            if device == "cuda":
-                torch.cuda.synchronize()
+            bench.wait_for(device)
             if k:
                 taken[name].append(time.perf_counter() - start)
             print(f"round {k} of {rounds}: {name}", file=sys.stderr)
@@ -183,25 +185,22 @@ def report(
     about: dict[str, Any],
     flop: int,
 ) -> dict[str, Any]:
-    cuda = about["gpu"] is not None
-    rates = (
-        {}
-        if cuda
-        else {d: bench.matmul_rate(DTYPES[d]) for d in {d for d, _ in contenders.values()}}
-    )
+    device = "cpu" if about["gpu"] is None else "cuda"
+    names = {name for name, _ in contenders.values()}
+    rates = {name: bench.matmul_rate(DTYPES[name], device) for name in names}
     rows, figures = [], {}
     plain = bench.median(taken[PLAIN])
     for name, (dtype, _) in contenders.items():
         middle = bench.median(taken[name])
-        share = flop / middle / rates[dtype] if rates else None
+        share = flop / middle / rates[dtype]
         figures[name] = {"seconds": taken[name], "ratio": plain / middle, "share_of_limit": share}
         rows.append(
             (
                 name,
-                f"{middle:.2f}",
+                f"{middle:.3g}",
                 f"± {100 * bench.spread(taken[name]):.0f} %",
                 f"{plain / middle:.2f}",
-                "" if share is None else f"{100 * share:.0f} %",
+                f"{100 * share:.0f} %",
             )
         )
     print(bench.describe(about))

@@ -141,7 +141,7 @@ class Work:
         """The release's steps, without the release."""
         inputs, outputs = self._empty("in"), self._empty("out")
         ffmpeg("-i", str(self.clip(count)), str(inputs / "%05d.png"))
-        command = [sys.executable, "-c", PLAIN, str(self.model), str(inputs), str(outputs)]
+        command = [sys.executable, "-c", PLAIN, str(self.model), str(inputs), str(outputs), "cpu"]
         subprocess.run(command, check=True)
         self._encode(outputs / "%05d.png", count)
 
@@ -178,12 +178,13 @@ import sys
 from pathlib import Path
 import numpy, PIL.Image, torch
 from cyclegan_media.pretrained import load_model
-network = load_model(sys.argv[1]).generators["a2b"].eval()
+device = sys.argv[4]
+network = load_model(sys.argv[1]).generators["a2b"].eval().to(device)
 for path in sorted(Path(sys.argv[2]).glob("*.png")):
     pixels = numpy.asarray(PIL.Image.open(path).convert("RGB"))
     picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
-        output = network(picture)[0]
+        output = network(picture.to(device))[0].cpu()
     pixels = ((output.permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).byte().numpy()
     PIL.Image.fromarray(pixels).save(Path(sys.argv[3]) / path.name)
 """

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--recipes", nargs="+", default=RECIPES, metavar="NAME")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for a conversion")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--files", type=int, default=16, metavar="N", help="of the corpus")
+    parser.add_argument("--files", type=int, default=24, metavar="N", help="of the corpus")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)

@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
     args = parser.parse_args()
-    about = bench.machine()
+    about = bench.machine(args.device)
     recipe = load_recipe("cyclegan_vc2", ["trainer.ema=0"])
     networks = build_networks(recipe, build_objective(recipe).roster).to(args.device)
     contenders: dict[str, Contender] = {
@@ -60,7 +60,10 @@ def main() -> int:
         if args.compile:
             step = toolkit_step(recipe, args.device, "bf16", compiled=True)
             contenders["this toolkit, bf16 in batches, compiled"] = ("bf16", args.batch, step)
-    taken = take_turns(contenders, recipe, 2 if args.quick else 6, args.device)
+    rounds = 2 if args.quick else 6
+    if args.device == "cuda":
+        rounds *= 10
+    taken = take_turns(contenders, recipe, rounds, args.device)
     content = report(contenders, taken, about, operations(recipe))
     bench.write_json(args.json, {"machine": about, **content})
     return 0
@@ -130,8 +133,7 @@ def take_turns(
             real_a, real_b = torch.randn(2, batch, *shape, device=device)
             start = time.perf_counter()
             step(real_a, real_b)
-            if device == "cuda":
-                torch.cuda.synchronize()
+            bench.wait_for(device)
             if k:
                 taken[name].append(time.perf_counter() - start)
             print(f"round {k} of {rounds}: {name}", file=sys.stderr)
@@ -162,13 +164,14 @@ def report(
     flop: int,
 ) -> dict[str, Any]:
     names = {dtype for dtype, _, _ in contenders.values()}
-    rates = {} if about["gpu"] else {name: bench.matmul_rate(DTYPES[name]) for name in names}
+    device = "cpu" if about["gpu"] is None else "cuda"
+    rates = {name: bench.matmul_rate(DTYPES[name], device) for name in names}
     rows, figures = [], {}
     plain = 1 / bench.median(taken[PLAIN])
     for name, (dtype, batch, _) in contenders.items():
         middle = bench.median(taken[name])
         rate = batch / middle
-        share = flop * rate / rates[dtype] if rates else None
+        share = flop * rate / rates[dtype]
         figures[name] = {
             "batch": batch,
             "seconds": taken[name],
@@ -180,11 +183,11 @@ def report(
             (
                 name,
                 str(batch),
-                f"{middle:.2f}",
+                f"{middle:.3g}",
                 f"± {100 * bench.spread(taken[name]):.0f} %",
                 f"{rate:.2f}",
                 f"{rate / plain:.2f}",
-                "" if share is None else f"{100 * share:.0f} %",
+                f"{100 * share:.0f} %",
             )
         )
     print(bench.describe(about))

@@ -100,8 +100,8 @@ def test_operations_are_counted_without_computing() -> None:
 def test_ratios_and_shares_are_those_of_the_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench_table, "matmul_rate", lambda dtype: 1e11)
-    about = {**bench_table.machine(), "gpu": None}
+    monkeypatch.setattr(bench_table, "matmul_rate", lambda dtype, device: 1e11)
+    about = bench_table.machine()
     contenders = {
         bench_voice_train.PLAIN: ("fp32", 1, lambda a, b: None),
         "batches": ("fp32", 8, lambda a, b: None),
