@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -31,14 +33,16 @@ def find_nvdec(gpu: int | None = None) -> HWAccel:
     Raises:
         UserError: FFmpeg was built without it, or there is no such GPU, or no driver of it.
     """
-    hardware = HWAccel(
-        "cuda",
-        device=None if gpu is None else str(gpu),
-        allow_software_fallback=True,
-        is_hw_owned=gpu is not None,
-    )
+    if gpu is None:
+        hardware = HWAccel("cuda", allow_software_fallback=True)
+    else:
+        # In the context that PyTorch has made there: FFmpeg would make that with other flags, and
+        # fails where it is not the first. In one of its own PyTorch could not reach the pictures.
+        options: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+        hardware = HWAccel("cuda", str(gpu), True, options, is_hw_owned=True)
     try:
-        hardware.create(av.Codec("h264", "r"))
+        with _in_pytorchs_context(hardware):
+            hardware.create(av.Codec("h264", "r"))
     except (av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise UserError(
@@ -54,7 +58,7 @@ def open_container(
     """Open a media file, and only that: nothing that it may refer to.
 
     Args:
-        hardware: what decodes its video; ``None`` for the processor.
+        hardware: what decodes its video, of :func:`find_nvdec`; ``None`` for the processor.
 
     Raises:
         UserError: missing, empty, truncated, damaged, or of a kind that is no video.
@@ -65,7 +69,27 @@ def open_container(
         raise UserError(
             f"{path}: is truncated, at least {missing} bytes are missing at its end; copy it again"
         )
-    return path, open_local(path, "is damaged or not a video", hardware)
+    with _in_pytorchs_context(hardware):
+        return path, open_local(path, "is damaged or not a video", hardware)
+
+
+@contextmanager
+def _in_pytorchs_context(hardware: HWAccel | None) -> Iterator[None]:
+    """Let this thread be where PyTorch works on a GPU, whose context FFmpeg then takes, too.
+
+    Raises:
+        OSError: PyTorch finds no such GPU.
+    """
+    if hardware is None or not hardware.is_hw_owned:
+        yield
+        return
+    import torch
+
+    if hardware.device_id >= torch.cuda.device_count():
+        raise OSError(f"PyTorch finds no GPU {hardware.device_id}")
+    with torch.cuda.device(hardware.device_id):
+        torch.zeros(1, device="cuda")  # a thread's context comes with its first work
+        yield
 
 
 def choose_stream(path: Path, container: InputContainer, number: int | None) -> av.VideoStream:
