@@ -134,7 +134,7 @@ def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     """``(channels, n)`` at ``rate`` Hz to ``(channels, ⌈n · new_rate / rate⌉)`` at ``new_rate``.
 
-    By libsoxr in its very high quality: what either rate cannot hold is gone, 140 dB down and more.
+    By libsoxr in its very high quality.
     """
     if rate == new_rate:
         return samples

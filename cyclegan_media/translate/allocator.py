@@ -1,10 +1,9 @@
 """Freed memory kept for the next frame, where the C library would give it back to the system.
 
 A layer's result of some megabytes is freed once the next layer has read it. glibc hands it to the
-system and asks for it again for the next one, and the system clears each page anew: 3,000 pages a
-frame of 256 × 256 pixels, 2 % of the time of two cores. glibc itself raises both of its limits up
-to these as such memory is freed (mallopt(3), ``M_MMAP_THRESHOLD``), but only for blocks that lie in
-no thread's arena.
+system and asks for it again for the next one, and the system clears each page anew, thousands of
+them a frame. glibc itself raises both of its limits up to these as such memory is freed
+(mallopt(3), ``M_MMAP_THRESHOLD``), but only for blocks that lie in no thread's arena.
 """
 
 from __future__ import annotations
