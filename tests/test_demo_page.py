@@ -172,6 +172,20 @@ def test_verdicts_follow_from_the_numbers(
         assert measure.gain == pytest.approx(gain)
 
 
+@pytest.mark.parametrize(
+    ("trivial", "higher", "closer"),
+    [(14.0, True, True), (12.0, True, False), (12.0, False, True), (13.0, True, False)],
+)
+def test_a_trivial_method_that_is_closer_is_named(
+    trivial: float, higher: bool, closer: bool
+) -> None:
+    unconverted = 5.0 if higher else 20.0
+    measure = Measure("m", unconverted, 13.0, 4.0, higher_is_better=higher, trivial=trivial)
+    said = "; the trivial method is closer" if closer else ""
+    assert measure.verdict == "clear gain"
+    assert measure.remark == f"clear gain{said}"
+
+
 def test_one_failed_measure_spoils_the_overall_verdict() -> None:
     clear = Measure("PSNR", 9, 20, margin=4)
     small, worse = replace(clear, name="small", converted=10), replace(clear, converted=3)

@@ -59,7 +59,7 @@ def summary(measures: Sequence[Measure]) -> str:
             f"{m.unconverted:.3f}",
             "–" if m.trivial is None else f"{m.trivial:.3f}",
             f"{m.converted:.3f}",
-            m.verdict,
+            m.remark,
         )
         for m in measures
     ]

@@ -62,6 +62,14 @@ class Measure:
             return "no gain"
         return "clear gain" if self.gain >= self.margin else "small gain"
 
+    @property
+    def remark(self) -> str:
+        """The verdict, and with it where the trivial method comes closer to the truth."""
+        if self.trivial is None or self.trivial == self.converted:
+            return self.verdict
+        closer = (self.trivial > self.converted) == self.higher_is_better
+        return f"{self.verdict}; the trivial method is closer" if closer else self.verdict
+
 
 @dataclass(frozen=True)
 class Exhibit:
@@ -236,5 +244,5 @@ def _measure(m: Measure, with_trivial: bool) -> str:
     return (
         f'<tr><th scope="row">{escape(m.name + unit)}<small>{escape(note)}</small></th>'
         + "".join(f'<td class="number" data-label="{k}">{v}</td>' for k, v in cells)
-        + f'<td class="{_TONE[m.verdict]}-text">{m.verdict}</td></tr>'
+        + f'<td class="{_TONE[m.verdict]}-text">{m.remark}</td></tr>'
     )
