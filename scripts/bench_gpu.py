@@ -24,7 +24,7 @@ from typing import Any
 
 import bench_table as bench
 import torch
-from bench_translate import PLAIN, SPEC, ffmpeg
+from bench_translate import SPEC, encode, ffmpeg, make_clip, translate_plainly
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan_media.backbones import build
@@ -114,17 +114,10 @@ class Work:
         config = ModelConfig(modality="image", generators={"a2b": spec})
         save_model(self.model, PretrainedModel(config, {"a2b": self.network}))
         for count in {args.frames, args.plain, args.plain // 4}:
-            self._make_clip(count)
+            make_clip(self.clip(count), args.clip, count, args.side)
 
     def clip(self, count: int) -> Path:
         return self.folder / f"clip-{count}.mp4"
-
-    def _make_clip(self, count: int) -> None:
-        side, clip = self.args.side, self.args.clip
-        source = ["-f", "lavfi", "-i", f"testsrc2=size={side}x{side}:rate=25"]
-        if clip is not None:
-            source = ["-stream_loop", "-1", "-i", clip, "-vf", f"scale={side}:{side}"]
-        ffmpeg(*source, "-frames:v", str(count), "-an", "-crf", "12", str(self.clip(count)))
 
     def limit(self) -> float:
         picture = torch.zeros(1, 3, self.args.side, self.args.side)
@@ -162,12 +155,8 @@ class Work:
         for each in (inputs, outputs):
             each.mkdir()
         ffmpeg("-i", str(self.clip(count)), str(inputs / "%05d.png"))
-        command = [sys.executable, "-c", PLAIN, str(self.model), str(inputs), str(outputs)]
-        subprocess.run([*command, self.args.device], check=True)
-        made, target = outputs / "%05d.png", self.folder / "plain.mp4"
-        ffmpeg(
-            "-framerate", "25", "-i", str(made), "-pix_fmt", "yuv420p", "-crf", "18", str(target)
-        )
+        translate_plainly(self.model, inputs, outputs, self.args.device)
+        encode(outputs / "%05d.png", self.folder / "plain.mp4")
 
     def translate(self, name: str, options: list[str]) -> dict[str, Any] | None:
         """What ``--stats`` says of a run; ``None`` where the machine lacks what it needs."""

@@ -96,7 +96,7 @@ class Work:
         config = ModelConfig(modality="image", generators={"a2b": slender})
         save_model(self.student, PretrainedModel(config, {"a2b": build(slender)}))
         for count in (SHORT, longer, _TIMES * SHORT, _TIMES * longer):
-            self._make_clip(clip, count)
+            make_clip(self.clip(count), clip, count)
         with VideoReader(self.clip(SHORT)) as video:
             self.frames = torch.stack([frame.tensor() for frame in video])
         self.commands: dict[str, Callable[[int], None]] = {
@@ -109,12 +109,6 @@ class Work:
 
     def clip(self, count: int) -> Path:
         return self.folder / f"clip-{count}.mp4"
-
-    def _make_clip(self, clip: str | None, count: int) -> None:
-        source = ["-f", "lavfi", "-i", f"testsrc2=size={SIDE}x{SIDE}:rate=25"]
-        if clip is not None:
-            source = ["-stream_loop", "-1", "-i", clip, "-vf", f"scale={SIDE}:{SIDE}"]
-        ffmpeg(*source, "-frames:v", str(count), "-an", "-crf", "12", str(self.clip(count)))
 
     def result(self, way: str, count: int) -> Path:
         return self.folder / f"{way.replace(' ', '-').replace(',', '')}-{count}.mp4"
@@ -141,8 +135,7 @@ class Work:
         """The release's steps, without the release."""
         inputs, outputs = self._empty("in"), self._empty("out")
         ffmpeg("-i", str(self.clip(count)), str(inputs / "%05d.png"))
-        command = [sys.executable, "-c", PLAIN, str(self.model), str(inputs), str(outputs), "cpu"]
-        subprocess.run(command, check=True)
+        translate_plainly(self.model, inputs, outputs)
         self._encode(outputs / "%05d.png", count)
 
     def release(self, count: int) -> None:
@@ -169,8 +162,7 @@ class Work:
         return folder
 
     def _encode(self, pictures: Path, count: int) -> None:
-        target = str(self.result("release's way", count))
-        ffmpeg("-framerate", "25", "-i", str(pictures), "-pix_fmt", "yuv420p", "-crf", "18", target)
+        encode(pictures, self.result("release's way", count))
 
 
 PLAIN = """
@@ -202,6 +194,25 @@ def released_state(network: Backbone) -> dict[str, torch.Tensor]:
 
 def ffmpeg(*arguments: str) -> None:
     subprocess.run(["ffmpeg", "-y", "-v", "error", *arguments], check=True)
+
+
+def make_clip(target: Path, clip: str | None, count: int, side: int = SIDE) -> None:
+    """The first frames of a clip, again and again if need be, or of FFmpeg's test picture."""
+    source = ["-f", "lavfi", "-i", f"testsrc2=size={side}x{side}:rate=25"]
+    if clip is not None:
+        source = ["-stream_loop", "-1", "-i", clip, "-vf", f"scale={side}:{side}"]
+    ffmpeg(*source, "-frames:v", str(count), "-an", "-crf", "12", str(target))
+
+
+def translate_plainly(model: Path, inputs: Path, outputs: Path, device: str = "cpu") -> None:
+    """A folder of PNG by the release's steps, without the release."""
+    command = [sys.executable, "-c", PLAIN, str(model), str(inputs), str(outputs), device]
+    subprocess.run(command, check=True)
+
+
+def encode(pictures: Path, target: Path) -> None:
+    how = ["-pix_fmt", "yuv420p", "-crf", "18"]
+    ffmpeg("-framerate", "25", "-i", str(pictures), *how, str(target))
 
 
 def measure_floor(network: Backbone) -> dict[str, float]:

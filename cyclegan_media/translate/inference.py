@@ -88,8 +88,8 @@ class SplitConvolution(nn.Module):
         y[o, r, c] = Σ_j z[j, o, r, c + j],    z[j, o] = Σ_i w[o, i, :, j] ∗ x[i]
 
     z is one convolution with K·O outputs in place of O: the same operations, in fuller registers.
-    In the last layer of a ResNet generator (7 × 7, 3 outputs) that takes half the time, in that of
-    CycleGAN-VC2's (5 × 15, one output) a third. Where the picture is padded with zeros, the sum is
+    In the last layer of a ResNet generator (7 × 7, 3 outputs) that takes half the time, and less in
+    that of CycleGAN-VC2's (5 × 15, one output). Where the picture is padded with zeros, the sum is
     over the columns of z that there are.
     """
 
